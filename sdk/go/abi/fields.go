@@ -1,0 +1,77 @@
+package abi
+
+import "encoding/binary"
+
+// Field is one name with its value: a header in lower case, or a field of the host's, whose name begins with ':'.
+type Field struct{ Name, Value string }
+
+// BlockSize is how many bytes AppendBlock adds for fields.
+func BlockSize(fields []Field) int {
+	n := 4 + 8*len(fields)
+	for _, f := range fields {
+		n += len(f.Name) + len(f.Value)
+	}
+	return n
+}
+
+// AppendBlock appends fields to b as a field block. It checks no limit; ParseBlock does.
+func AppendBlock(b []byte, fields []Field) []byte {
+	le := binary.LittleEndian
+	b = le.AppendUint32(b, uint32(len(fields)))
+	for _, f := range fields {
+		b = le.AppendUint32(b, uint32(len(f.Name)))
+		b = le.AppendUint32(b, uint32(len(f.Value)))
+	}
+	for _, f := range fields {
+		b = append(b, f.Name...)
+		b = append(b, f.Value...)
+	}
+	return b
+}
+
+// ParseBlock reads a whole field block. The strings share one copy of b. An empty b is a block without fields.
+// It gives an *Error with Invalid when b is no block or is over MaxBlock or MaxFields.
+func ParseBlock(b []byte) ([]Field, error) {
+	if len(b) == 0 {
+		return nil, nil
+	}
+	if len(b) > MaxBlock {
+		return nil, &Error{Invalid, "field block over 65536 bytes"}
+	}
+	if len(b) < 4 {
+		return nil, &Error{Invalid, "field block cut off in its count"}
+	}
+	le := binary.LittleEndian
+	count := le.Uint32(b)
+	if count > MaxFields {
+		return nil, &Error{Invalid, "field block of over 1024 fields"}
+	}
+	table := b[4:]
+	if uint64(len(table)) < 8*uint64(count) {
+		return nil, &Error{Invalid, "field block cut off in its table"}
+	}
+	text := string(table[8*count:])
+	fields := make([]Field, count)
+	for i := range fields {
+		n, v := uint64(le.Uint32(table[8*i:])), uint64(le.Uint32(table[8*i+4:]))
+		if n+v > uint64(len(text)) {
+			return nil, &Error{Invalid, "field block cut off in its text"}
+		}
+		fields[i] = Field{text[:n], text[n : n+v]}
+		text = text[n+v:]
+	}
+	if text != "" {
+		return nil, &Error{Invalid, "field block with bytes behind its last field"}
+	}
+	return fields, nil
+}
+
+// Get is the value of the first field of that name, or "".
+func Get(fields []Field, name string) string {
+	for i := range fields {
+		if fields[i].Name == name {
+			return fields[i].Value
+		}
+	}
+	return ""
+}
