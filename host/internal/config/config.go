@@ -1,0 +1,155 @@
+// Package config holds every setting of the server: its type, its default, where it was read
+// from and what is wrong with it. It decides nothing about how a setting is used.
+//
+// A Config is read-only once Load has returned it.
+package config
+
+import "time"
+
+// Config is the whole configuration. The yaml names are the keys of the file.
+type Config struct {
+	Server    Server              `yaml:"server"`
+	Admin     Admin               `yaml:"admin"`
+	Log       Log                 `yaml:"log"`
+	Live      Live                `yaml:"live"`
+	Demo      Demo                `yaml:"demo"`
+	CacheDir  string              `yaml:"cache_dir"` // compiled plugins; "" is the user's cache folder
+	Client    Client              `yaml:"client"`
+	Upstreams map[string]Upstream `yaml:"upstreams"`
+	Secrets   map[string]Secret   `yaml:"secrets"`
+	Plugins   []Plugin            `yaml:"plugins"`
+}
+
+// Server is the public listener.
+type Server struct {
+	Listen            string        `yaml:"listen"`
+	MaxBody           Bytes         `yaml:"max_body"`
+	MaxHeader         Bytes         `yaml:"max_header"`
+	MaxConns          int           `yaml:"max_conns"` // open client connections; 0 is no bound
+	ReadHeaderTimeout time.Duration `yaml:"read_header_timeout"`
+	ReadTimeout       time.Duration `yaml:"read_timeout"`  // a request body that makes no progress
+	WriteTimeout      time.Duration `yaml:"write_timeout"` // a write that makes no progress
+	IdleTimeout       time.Duration `yaml:"idle_timeout"`
+	DrainTimeout      time.Duration `yaml:"drain_timeout"`
+	TrustedProxies    []string      `yaml:"trusted_proxies"` // CIDR prefixes or addresses
+	CORS              CORS          `yaml:"cors"`
+	TLS               TLS           `yaml:"tls"`
+}
+
+// CORS answers cross-origin requests, always without credentials.
+type CORS struct {
+	Origins []string `yaml:"origins"`
+}
+
+// TLS turns the public listener into HTTPS with HTTP/2; both files or neither.
+type TLS struct {
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+}
+
+// Admin is the operator's listener. It always asks for a token.
+type Admin struct {
+	Listen    string `yaml:"listen"`
+	TokenFile string `yaml:"token_file"` // "" is admin-token in the cache folder, made (0600) when missing
+}
+
+// Log is what the server says on standard error.
+type Log struct {
+	Level  string `yaml:"level"`  // debug, info, warn, error
+	Format string `yaml:"format"` // text, json
+}
+
+// Live is the websocket feed.
+type Live struct {
+	MaxClients   int           `yaml:"max_clients"`
+	PingInterval time.Duration `yaml:"ping_interval"`
+	WriteTimeout time.Duration `yaml:"write_timeout"`
+}
+
+// Demo is the built-in upstream that answers for "demo:" endpoints, on a loopback port.
+type Demo struct {
+	Delay     time.Duration `yaml:"delay"`      // before the first byte of an answer
+	TokenGap  time.Duration `yaml:"token_gap"`  // between two streamed tokens
+	ErrorRate float64       `yaml:"error_rate"` // 0 to 1, the share of requests answered 500
+}
+
+// Client is the shared pool: outbound calls to hosts that are no named upstream.
+type Client struct {
+	MaxIdleConns    int           `yaml:"max_idle_conns"`
+	MaxConns        int           `yaml:"max_conns"`
+	IdleTimeout     time.Duration `yaml:"idle_timeout"`
+	ConnectTimeout  time.Duration `yaml:"connect_timeout"`
+	ResponseTimeout time.Duration `yaml:"response_timeout"` // until the response headers
+	ChunkTimeout    time.Duration `yaml:"chunk_timeout"`    // between two chunks of a body
+}
+
+// Upstream is a service the host calls by name, with a pool of its own.
+type Upstream struct {
+	Endpoints       []string      `yaml:"endpoints"` // a base URL, a full chat-completions URL, or demo:gpustack, demo:search
+	Private         bool          `yaml:"private"`   // may resolve to private addresses
+	MaxConns        int           `yaml:"max_conns"`
+	MaxIdleConns    int           `yaml:"max_idle_conns"`
+	IdleTimeout     time.Duration `yaml:"idle_timeout"`
+	ConnectTimeout  time.Duration `yaml:"connect_timeout"`
+	ResponseTimeout time.Duration `yaml:"response_timeout"`
+	ChunkTimeout    time.Duration `yaml:"chunk_timeout"`
+	Auth            Auth          `yaml:"auth"`
+}
+
+// Auth says which secret goes to an upstream and how. Load fills in As where there is a secret.
+type Auth struct {
+	Secret string `yaml:"secret"`
+	As     string `yaml:"as"` // bearer, or the name of a header
+}
+
+// Secret is a value that no guest, log line or admin answer ever shows.
+// Exactly one of Env and File is set; it is bound to Hosts or to one Upstream.
+type Secret struct {
+	Env      string   `yaml:"env"`
+	File     string   `yaml:"file"`
+	Hosts    []string `yaml:"hosts"`
+	Upstream string   `yaml:"upstream"`
+	Insecure bool     `yaml:"insecure"` // may travel over plain http
+}
+
+// Plugin is one entry of the plugins list, served in the order of the list.
+type Plugin struct {
+	Name      string         `yaml:"name"`
+	Source    string         `yaml:"source"` // path of a .wasm, relative to the working folder
+	Digest    string         `yaml:"digest"` // sha256:<hex>; "" is not pinned
+	Routes    []string       `yaml:"routes"` // "METHOD /path", as in the manifest
+	Workers   Workers        `yaml:"workers"`
+	Isolation string         `yaml:"isolation"` // shared
+	Limits    Limits         `yaml:"limits"`
+	Grant     Grant          `yaml:"grant"`
+	Config    map[string]any `yaml:"config"`
+}
+
+// Limits bound what one plugin may take. Zero means the default.
+type Limits struct {
+	Memory   Bytes         `yaml:"memory"`    // linear memory of one worker
+	CPU      time.Duration `yaml:"cpu"`       // CPU time of a worker between two polls
+	Timeout  time.Duration `yaml:"timeout"`   // until the response head
+	InFlight int           `yaml:"in_flight"` // requests in one worker
+	Answer   Bytes         `yaml:"answer"`    // one answer's body; 0 is the default, streams are not bound by it
+}
+
+// Grant is what the operator allows a plugin to do. An empty grant allows nothing.
+type Grant struct {
+	Fetch   []Fetch  `yaml:"fetch"`
+	Headers []string `yaml:"headers"` // request headers beyond the harmless ones, e.g. Authorization
+}
+
+// Fetch allows calls to one host or one named upstream. Methods and paths left out allow none.
+// Load fills in Scheme and Port of a host, and As where there is a secret.
+type Fetch struct {
+	Upstream string   `yaml:"upstream"`
+	Scheme   string   `yaml:"scheme"` // https unless the file says http
+	Host     string   `yaml:"host"`   // exact
+	Port     int      `yaml:"port"`   // the scheme's unless the file says another
+	Methods  []string `yaml:"methods"`
+	Paths    []string `yaml:"paths"` // a path covers itself and what follows a "/"
+	Private  bool     `yaml:"private"`
+	Secret   string   `yaml:"secret"`
+	As       string   `yaml:"as"` // bearer, or the name of a header
+}

@@ -1,0 +1,127 @@
+package config
+
+import "time"
+
+// Default returns the configuration of a server that was told nothing. It has no upstreams,
+// secrets or plugins. It is a function, so that nobody can edit the defaults.
+func Default() *Config {
+	return &Config{
+		Server: Server{
+			Listen:            "127.0.0.1:8000",
+			MaxBody:           64 * MiB,
+			MaxHeader:         64 * KiB,
+			MaxConns:          16384,
+			ReadHeaderTimeout: 10 * time.Second,
+			ReadTimeout:       30 * time.Second,
+			WriteTimeout:      30 * time.Second,
+			IdleTimeout:       120 * time.Second,
+			DrainTimeout:      30 * time.Second,
+			TrustedProxies:    []string{},
+			CORS:              CORS{Origins: []string{"*"}},
+		},
+		Admin: Admin{Listen: "127.0.0.1:8001"},
+		Log:   Log{Level: "info", Format: "text"},
+		Live: Live{
+			MaxClients:   10000,
+			PingInterval: 30 * time.Second,
+			WriteTimeout: 10 * time.Second,
+		},
+		Demo: Demo{TokenGap: 15 * time.Millisecond},
+		Client: Client{
+			MaxIdleConns:    50,
+			MaxConns:        200,
+			IdleTimeout:     30 * time.Second,
+			ConnectTimeout:  10 * time.Second,
+			ResponseTimeout: 30 * time.Second,
+			ChunkTimeout:    60 * time.Second,
+		},
+		Upstreams: map[string]Upstream{},
+		Secrets:   map[string]Secret{},
+		Plugins:   []Plugin{},
+	}
+}
+
+// DefaultUpstream returns what an entry of upstreams has where it says nothing.
+func DefaultUpstream() Upstream {
+	return Upstream{
+		Endpoints:       []string{},
+		MaxConns:        512,
+		MaxIdleConns:    128,
+		IdleTimeout:     4 * time.Second, // uvicorn closes an idle connection after 5 s
+		ConnectTimeout:  10 * time.Second,
+		ResponseTimeout: 10 * time.Minute, // a slow prefill sends its headers late
+		ChunkTimeout:    60 * time.Second,
+	}
+}
+
+// DefaultPlugin returns what an entry of plugins has where it says nothing.
+func DefaultPlugin() Plugin {
+	return Plugin{
+		Routes:    []string{},
+		Workers:   1,
+		Isolation: "shared",
+		Limits: Limits{
+			Memory:   64 * MiB,
+			CPU:      500 * time.Millisecond,
+			Timeout:  30 * time.Second,
+			InFlight: 1024,
+			Answer:   8 * MiB,
+		},
+		Grant:  Grant{Fetch: []Fetch{}, Headers: []string{}},
+		Config: map[string]any{},
+	}
+}
+
+// complete fills in what follows from the rest: a limit written as zero is the default, a secret
+// travels as a bearer token, a host is asked over https on its port.
+func (c *Config) complete() {
+	for name, u := range c.Upstreams {
+		u.Auth.As = orBearer(u.Auth.As, u.Auth.Secret)
+		c.Upstreams[name] = u
+	}
+	limits := DefaultPlugin().Limits
+	for i := range c.Plugins {
+		p := &c.Plugins[i]
+		orDefault(&p.Limits.Memory, limits.Memory)
+		orDefault(&p.Limits.CPU, limits.CPU)
+		orDefault(&p.Limits.Timeout, limits.Timeout)
+		orDefault(&p.Limits.InFlight, limits.InFlight)
+		orDefault(&p.Limits.Answer, limits.Answer)
+		for j := range p.Grant.Fetch {
+			f := &p.Grant.Fetch[j]
+			f.As = orBearer(f.As, f.Secret)
+			if f.Upstream != "" || f.Host == "" {
+				continue
+			}
+			orDefault(&f.Scheme, "https")
+			orDefault(&f.Port, defaultPort(f.Scheme))
+		}
+	}
+}
+
+// orDefault sets v when it is zero.
+func orDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// orBearer says how a secret travels; without one there is nothing to say.
+func orBearer(as, secret string) string {
+	if as == "" && secret != "" {
+		return "bearer"
+	}
+	return as
+}
+
+// defaultPort is the port of a URL that names none; 0 when the scheme is not one of HTTP's.
+func defaultPort(scheme string) int {
+	switch scheme {
+	case "http":
+		return 80
+	case "https":
+		return 443
+	}
+	return 0
+}
