@@ -1,0 +1,267 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// Do sends one request and returns its response once the headers are there. Redirects, statuses
+// and encodings are the caller's business. The request's body is always closed, as by an
+// http.RoundTripper, perhaps a little after Do has returned and while somebody is in its Read (a
+// body that is fed by others wakes up so); the request must not be changed before Do returns.
+//
+// The caller closes the response's Body. Read to its end, the connection serves the next call;
+// closed before, the connection is closed, and so the upstream learns that nobody listens. A Read
+// may fail with ErrChunkTimeout, ErrReset, ErrProtocol or the context's error.
+//
+// When every place is taken Do waits in the queue until its turn or the end of the context, whose
+// deadline is the only bound of that wait. When a connection that had served before dies before
+// the first byte of the response, the request is sent once more on a fresh connection, whatever
+// its method, provided it has no body or a GetBody.
+func (p *Pool) Do(req *http.Request, pol Policy) (*http.Response, error) {
+	k, err := keyOf(req, pol)
+	if err != nil {
+		closeBody(req.Body)
+		return nil, err
+	}
+	c, err := p.acquire(req.Context(), k, false)
+	if err != nil {
+		closeBody(req.Body)
+		return nil, err
+	}
+	resp, again, err := p.attempt(req, req.Body, c)
+	if !again {
+		return resp, err
+	}
+	body := req.Body
+	if hasBody(body) {
+		if req.GetBody == nil {
+			return nil, err
+		}
+		if body, err = req.GetBody(); err != nil {
+			return nil, fmt.Errorf("call %s: get the request's body a second time: %w", k.addr, err)
+		}
+	}
+	if c, err = p.acquire(req.Context(), k, true); err != nil {
+		closeBody(body)
+		return nil, err
+	}
+	resp, _, err = p.attempt(req, body, c)
+	return resp, err
+}
+
+// keyOf says which connections may serve a request.
+func keyOf(req *http.Request, pol Policy) (key, error) {
+	u := req.URL
+	if u == nil || req.Header == nil {
+		return key{}, errors.New("call: the request has no URL or no header map: make it with http.NewRequest")
+	}
+	var port string
+	switch u.Scheme {
+	case "http":
+		port = "80"
+	case "https":
+		port = "443"
+	default:
+		return key{}, fmt.Errorf("call %s: scheme %q is neither http nor https", u.Host, u.Scheme)
+	}
+	host := u.Hostname()
+	if host == "" {
+		return key{}, errors.New("call: the URL names no host")
+	}
+	for i := range len(host) {
+		if host[i] <= ' ' || host[i] >= 0x7f {
+			return key{}, fmt.Errorf("call %q: the host is not plain ASCII: write an international name in its xn-- form", host)
+		}
+	}
+	if given := u.Port(); given != "" {
+		port = given
+	}
+	return key{policy: pol, scheme: u.Scheme, addr: net.JoinHostPort(strings.ToLower(host), port)}, nil
+}
+
+// call is one request on one connection, and its response's Body.
+type call struct {
+	pool   *Pool
+	conn   *conn
+	ctx    context.Context // the caller's
+	cancel context.CancelCauseFunc
+	watch  watch
+	upload *upload       // nil unless the request's body can be sent only once
+	answer io.ReadCloser // the response's body
+	closed atomic.Bool   // by the caller
+	ended  atomic.Bool
+}
+
+// attempt sends the request on c, which the call then owns. again says that the same request may
+// be sent on another connection.
+func (p *Pool) attempt(req *http.Request, body io.ReadCloser, c *conn) (resp *http.Response, again bool, err error) {
+	if c.cc == nil {
+		if err := p.dial(req.Context(), c); err != nil {
+			closeBody(body)
+			return nil, false, err
+		}
+	}
+	x := &call{pool: p, conn: c, ctx: req.Context()}
+	// A context of its own: it ends with the call, so that nothing stays registered in the caller's.
+	ctx, cancel := context.WithCancelCause(x.ctx)
+	x.cancel = cancel
+	x.watch.init(c, cancel)
+	out := req.WithContext(ctx)
+	out.Body = body
+	if hasBody(body) && req.GetBody == nil {
+		x.upload = &upload{ReadCloser: body}
+		out.Body = x.upload
+		// RoundTrip comes back only when nobody reads the body any more. A body that is fed by
+		// others may block in Read for ever; closing it is what wakes it up.
+		context.AfterFunc(ctx, func() { _ = x.upload.Close() })
+	}
+	mark := c.read.Load()
+	if c.used {
+		mark = c.mark
+	}
+	x.watch.start(ErrResponseTimeout, p.set.response)
+	resp, err = c.cc.RoundTrip(out)
+	if late := x.watch.stop(); err == nil && late != nil {
+		_ = resp.Body.Close()
+		err = late
+	}
+	if err != nil {
+		again = c.used && c.read.Load() == mark && x.died()
+		err = x.explain(err, mark)
+		closeBody(out.Body)
+		x.end()
+		return nil, again, err
+	}
+	return x.respond(req, resp)
+}
+
+// respond makes the call the response's body.
+func (x *call) respond(req *http.Request, resp *http.Response) (*http.Response, bool, error) {
+	resp.Request, resp.TLS = req, x.conn.tls
+	switch {
+	case resp.StatusCode == http.StatusSwitchingProtocols:
+		_ = resp.Body.Close()
+		x.end()
+		return nil, false, x.fail(ErrProtocol, "", errors.New("it switches to another protocol, which a pooled call cannot follow"))
+	case resp.Body == http.NoBody:
+		x.end()
+	default:
+		x.answer = resp.Body
+		resp.Body = x
+	}
+	return resp, false, nil
+}
+
+// Read reads the response's body.
+func (x *call) Read(b []byte) (int, error) {
+	x.watch.start(ErrChunkTimeout, x.pool.set.chunk)
+	n, err := x.answer.Read(b)
+	_ = x.watch.stop()
+	if err != nil {
+		if err != io.EOF {
+			err = x.explain(err, -1)
+		}
+		x.end()
+	}
+	return n, err
+}
+
+// Close ends the call. It may be called while a Read waits, which then fails.
+func (x *call) Close() error {
+	x.closed.Store(true)
+	err := x.answer.Close()
+	x.end()
+	return err
+}
+
+// end gives the connection back, once.
+func (x *call) end() {
+	if x.ended.Swap(true) {
+		return
+	}
+	x.pool.settle(x.conn)
+	x.cancel(nil)
+}
+
+// died says that the connection was lost, and not given up by us or the caller.
+func (x *call) died() bool {
+	return x.conn.failed.Load() && x.watch.fired() == nil && x.ctx.Err() == nil && x.upload.err() == nil
+}
+
+// explain turns an error of net/http into one of ours. mark is how much the connection had
+// received before the request, -1 when the response has begun.
+func (x *call) explain(err error, mark int64) error {
+	late := x.watch.fired()
+	switch {
+	case x.closed.Load():
+		return err
+	case late == ErrResponseTimeout:
+		return x.fail(late, fmt.Sprintf("%s.response_timeout is %v", x.pool.path, x.pool.set.response), nil)
+	case late == ErrChunkTimeout:
+		return x.fail(late, fmt.Sprintf("%s.chunk_timeout is %v", x.pool.path, x.pool.set.chunk), nil)
+	case x.ctx.Err() != nil:
+		return contextError(x.ctx, x.conn.key.addr)
+	case x.upload.err() != nil:
+		return fmt.Errorf("call %s: read the request's body: %w", x.conn.key.addr, x.upload.err())
+	case x.conn.failed.Load():
+		return x.fail(ErrReset, "", err)
+	case x.conn.read.Load() != mark:
+		return x.fail(ErrProtocol, "", err)
+	default:
+		return fmt.Errorf("call %s: send the request: %w", x.conn.key.addr, err)
+	}
+}
+
+func (x *call) fail(kind error, hint string, err error) error {
+	return &Error{Kind: kind, Pool: x.pool.name, Addr: x.conn.key.addr, Hint: hint, Err: err}
+}
+
+func hasBody(body io.ReadCloser) bool { return body != nil && body != http.NoBody }
+
+func closeBody(body io.ReadCloser) {
+	if body != nil {
+		_ = body.Close()
+	}
+}
+
+// upload is a request's body that can be sent only once. It closes once and remembers its failure.
+type upload struct {
+	io.ReadCloser
+	once   sync.Once // whoever closes second comes back when it is closed
+	closed atomic.Bool
+	failed atomic.Pointer[error]
+}
+
+func (u *upload) Read(b []byte) (int, error) {
+	n, err := u.ReadCloser.Read(b)
+	if err != nil && err != io.EOF && !u.closed.Load() {
+		u.failed.Store(&err)
+	}
+	return n, err
+}
+
+func (u *upload) Close() error {
+	u.once.Do(func() {
+		u.closed.Store(true)
+		_ = u.ReadCloser.Close()
+	})
+	return nil
+}
+
+func (u *upload) err() error {
+	if u == nil {
+		return nil
+	}
+	if err := u.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}

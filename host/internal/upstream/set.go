@@ -1,0 +1,163 @@
+package upstream
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/patchbay-run/patchbay/host/internal/config"
+)
+
+// shared is the name of the pool for hosts without one.
+const shared = "shared"
+
+// Set is the shared pool and the named upstreams of one configuration. It is read-only, and safe
+// for concurrent use. Whoever made it closes it.
+type Set struct {
+	options options
+	resolve func(string) (string, error)
+	shared  *Pool
+	named   map[string]*Upstream
+	order   []string // the names, sorted
+	close   sync.Once
+}
+
+// options are what the configuration does not say. Comparable.
+type options struct {
+	headerLimit int64
+	tls         *tls.Config
+}
+
+// Option changes what New makes.
+type Option func(*options)
+
+// HeaderLimit bounds the headers of one response, in bytes; 64 KiB without it. A response with
+// more fails with ErrProtocol.
+func HeaderLimit(bytes int64) Option { return func(o *options) { o.headerLimit = bytes } }
+
+// TLS sets how servers are verified, by a root of one's own for example. The config must not be
+// changed afterwards. The server's name and the protocols are set for each connection.
+func TLS(c *tls.Config) Option { return func(o *options) { o.tls = c } }
+
+// New makes the pools. Nothing is dialled. resolve turns an endpoint such as "demo:gpustack" into
+// a URL; it may be nil when there is none. All problems of the configuration come back at once,
+// each with its path.
+func New(client config.Client, named map[string]config.Upstream, resolve func(string) (string, error), opts ...Option) (*Set, error) {
+	s := &Set{options: options{headerLimit: 64 << 10}, resolve: resolve}
+	for _, o := range opts {
+		o(&s.options)
+	}
+	if err := s.build(client, named, nil); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Reload makes the Set of a changed configuration. Pools whose settings are the same go on in it,
+// with their connections; a pool may so belong to both Sets until one is closed. An error leaves
+// s as it was, and s stays in use until its owner closes it.
+func (s *Set) Reload(client config.Client, named map[string]config.Upstream) (*Set, error) {
+	next := &Set{options: s.options, resolve: s.resolve}
+	if err := next.build(client, named, s); err != nil {
+		return nil, err
+	}
+	return next, nil
+}
+
+// build fills s, with the pools of old where they fit. It takes nothing when it fails.
+func (s *Set) build(client config.Client, named map[string]config.Upstream, old *Set) error {
+	var problems []error
+	pool := func(name, path string, set settings) *Pool {
+		set.headerLimit, set.tls = s.options.headerLimit, s.options.tls
+		if err := set.check(path); err != nil {
+			problems = append(problems, err)
+		}
+		if p := old.pool(name); p != nil && p.set == set {
+			return p
+		}
+		return newPool(name, path, set)
+	}
+	s.shared = pool(shared, "client", settings{
+		maxConns: client.MaxConns, maxIdle: client.MaxIdleConns, idle: client.IdleTimeout,
+		connect: client.ConnectTimeout, response: client.ResponseTimeout, chunk: client.ChunkTimeout,
+	})
+	s.named = make(map[string]*Upstream, len(named))
+	for _, name := range slices.Sorted(maps.Keys(named)) {
+		c := named[name]
+		if name == shared {
+			problems = append(problems, fmt.Errorf("upstreams.%s: the name is taken by the pool of client: choose another", name))
+			continue
+		}
+		p := pool(name, "upstreams."+name, settings{
+			maxConns: c.MaxConns, maxIdle: c.MaxIdleConns, idle: c.IdleTimeout,
+			connect: c.ConnectTimeout, response: c.ResponseTimeout, chunk: c.ChunkTimeout,
+		})
+		u, err := newUpstream(name, c, p, s.resolve)
+		if err != nil {
+			problems = append(problems, err)
+		}
+		s.named[name] = u
+		s.order = append(s.order, name)
+	}
+	if err := errors.Join(problems...); err != nil {
+		return err
+	}
+	for _, p := range s.pools() {
+		p.retain()
+	}
+	return nil
+}
+
+// pool finds a pool by its name; nil when there is none, or no Set.
+func (s *Set) pool(name string) *Pool {
+	if s == nil {
+		return nil
+	}
+	if name == shared {
+		return s.shared
+	}
+	if u := s.named[name]; u != nil {
+		return u.pool
+	}
+	return nil
+}
+
+// Shared is the pool for hosts that are no named upstream.
+func (s *Set) Shared() *Pool { return s.shared }
+
+// Named finds an upstream by its key in the configuration.
+func (s *Set) Named(name string) (*Upstream, bool) {
+	u, ok := s.named[name]
+	return u, ok
+}
+
+// Stats is the state of every pool: the shared one first, then the upstreams by name.
+func (s *Set) Stats() []Stats {
+	var all []Stats
+	for _, p := range s.pools() {
+		all = append(all, p.Stats())
+	}
+	return all
+}
+
+func (s *Set) pools() []*Pool {
+	all := []*Pool{s.shared}
+	for _, name := range s.order {
+		all = append(all, s.named[name].pool)
+	}
+	return all
+}
+
+// Close gives the pools up, and may be called twice. In a pool that no other Set holds the idle
+// connections close at once and the others when their call ends. Calls in flight finish, and a late
+// one is still answered, on a connection that is closed after it.
+func (s *Set) Close() {
+	s.close.Do(func() {
+		for _, p := range s.pools() {
+			p.drop()
+		}
+	})
+}
