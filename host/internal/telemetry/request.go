@@ -1,0 +1,90 @@
+package telemetry
+
+import (
+	"context"
+	"crypto/rand"
+	"net/http"
+	"time"
+)
+
+// RequestIDHeader carries the id of a request, in both directions.
+const RequestIDHeader = "X-Request-Id"
+
+// maxRequestID bounds an id that a client chose, in bytes.
+const maxRequestID = 64
+
+// unmatched is the route of a request that no route was set for.
+const unmatched = "unmatched"
+
+type contextKey struct{}
+
+// record is what is known of one request while it runs. It is also the writer its handler gets, so
+// that a request costs one allocation.
+type record struct {
+	writer
+	tracker *Tracker
+	start   time.Duration
+	id      string
+	method  string
+	route   string
+	probe   bool
+	ended   bool // counted as completed; a hijacked request is while its handler goes on
+}
+
+// SetRoute names the route pattern that answers the request of ctx, e.g. "GET /api/models". It is
+// a label: pass patterns, never paths. The router calls it, from the request's own goroutine and
+// before the handler; outside a tracked request it does nothing.
+func SetRoute(ctx context.Context, pattern string) {
+	if rec, ok := ctx.Value(contextKey{}).(*record); ok {
+		rec.route = pattern
+	}
+}
+
+// SetProbe is SetRoute for a request that only asks how the server is. It counts as any other, but
+// its duration says nothing about the service and stays out of latency and capacity.
+func SetProbe(ctx context.Context, pattern string) {
+	if rec, ok := ctx.Value(contextKey{}).(*record); ok {
+		rec.route, rec.probe = pattern, true
+	}
+}
+
+// RequestID returns the id of the request of ctx, "" outside a tracked request.
+func RequestID(ctx context.Context) string {
+	if rec, ok := ctx.Value(contextKey{}).(*record); ok {
+		return rec.id
+	}
+	return ""
+}
+
+// requestID takes the client's id when it is harmless in a header and a log, else makes one.
+func requestID(r *http.Request) string {
+	if id := r.Header.Get(RequestIDHeader); validID(id) {
+		return id
+	}
+	return rand.Text()
+}
+
+func validID(id string) bool {
+	if len(id) == 0 || len(id) > maxRequestID {
+		return false
+	}
+	for i := range len(id) {
+		c := id[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// methodLabel bounds what a client can put into a label.
+func methodLabel(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+		http.MethodDelete, http.MethodOptions, http.MethodConnect, http.MethodTrace:
+		return method
+	}
+	return "other"
+}
