@@ -1,0 +1,145 @@
+package wasm_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/patchbay-run/patchbay/host/internal/wasm"
+)
+
+func TestTrapCostsItsOwnRequestsAndNoMore(t *testing.T) {
+	for _, target := range []string{"GET /exit", "GET /memory"} {
+		t.Run(target, func(t *testing.T) {
+			k := startKitchen(t, nil)
+			_, err := k.do(t, target, "")
+			var trap *wasm.TrapError
+			if !errors.As(err, &trap) {
+				t.Fatalf("got %v, want a TrapError", err)
+			}
+			k.must(t, "GET /word", "")
+			if s := k.Stats(); s.Traps != 1 || s.Workers != 1 || s.LastError == "" {
+				t.Errorf("after a trap: %+v", s)
+			}
+		})
+	}
+}
+
+func TestTrapFailsEveryRequestOfItsWorker(t *testing.T) {
+	k := startKitchen(t, nil)
+	const n = 20
+	errs := make(chan error, n)
+	var begun sync.WaitGroup
+	for range n {
+		begun.Add(1)
+		go func() {
+			begun.Done()
+			_, err := k.do(t, "GET /hang", "")
+			errs <- err
+		}()
+	}
+	begun.Wait()
+	for k.Stats().InFlight < n {
+	}
+	_, _ = k.do(t, "GET /exit", "")
+	for range n {
+		var trap *wasm.TrapError
+		if err := <-errs; !errors.As(err, &trap) {
+			t.Errorf("got %v, want a TrapError", err)
+		}
+	}
+}
+
+func TestPanicOfAHandlerIsNoTrap(t *testing.T) {
+	k := startKitchen(t, nil)
+	a, err := k.do(t, "GET /panic", "")
+	if err != nil || a.status != 500 || strings.Contains(a.body.String(), "on purpose") {
+		t.Errorf("status %d, body %s, error %v", a.status, a.body.String(), err)
+	}
+	if s := k.Stats(); s.Traps != 0 {
+		t.Errorf("%d traps", s.Traps)
+	}
+}
+
+func TestPluginThatCannotStart(t *testing.T) {
+	m := compile(t, openEngine(t))
+	for name, c := range map[string]struct {
+		change func(*wasm.Options)
+		want   string
+	}{
+		"its own reason":  {func(o *wasm.Options) { o.Config = []byte(`{"refuse":"no luck today"}`) }, "no luck today"},
+		"unknown setting": {func(o *wasm.Options) { o.Config = []byte(`{"wrod":"typo"}`) }, "wrod"},
+		"too many routes": {func(o *wasm.Options) { o.Routes = append(o.Routes, "GET /nobody") }, "GET /nobody"},
+		"too little room": {func(o *wasm.Options) { o.Memory = 1 << 20 }, "limits.memory"},
+		"too much config": {func(o *wasm.Options) { o.Config = []byte(`"` + strings.Repeat("x", 70_000) + `"`) }, "configuration"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := kitchenOptions(t)
+			c.change(&o)
+			p, err := m.Start(t.Context(), o)
+			if err == nil {
+				p.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want an error with %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestCompileRefusesWhatIsNoPlugin(t *testing.T) {
+	e := openEngine(t)
+	const head = "\x00asm\x01\x00\x00\x00"
+	for name, c := range map[string]struct{ module, want string }{
+		"nothing":        {"", "compile"},
+		"no wasm":        {"GIF89a", "compile"},
+		"empty module":   {head, "patchbay_poll"},
+		"import unknown": {head + "\x01\x04\x01\x60\x00\x00\x02\x0b\x01\x03env\x03foo\x00\x00", "env.foo"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, err := e.Compile(t.Context(), []byte(c.module))
+			if err == nil {
+				m.Release()
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want an error with %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestSameBytesCompileOnce(t *testing.T) {
+	e := openEngine(t)
+	a, b := compile(t, e), compile(t, e)
+	if a.Digest() != b.Digest() {
+		t.Error("two digests for the same bytes")
+	}
+	o := kitchenOptions(t)
+	p, err := b.Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	a.Release() // the other holder's workers go on
+	k := &kitchen{Pool: p, routes: o.Routes}
+	k.must(t, "GET /word", "")
+}
+
+func TestOpenRefusesAFolderOthersMayWrite(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "cache")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := wasm.Open(dir); err == nil || !strings.Contains(err.Error(), "0700") {
+		if err == nil {
+			e.Close()
+		}
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,200 @@
+package wasm
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"time"
+
+	"github.com/patchbay-run/patchbay/sdk/go/abi"
+)
+
+const chunkSize = 32 << 10 // what is read of a body at once, in bytes
+
+// start hands a fetch to its capability, on a goroutine of its own.
+func (w *worker) start(o *abi.Op, block, body []byte, name string) abi.Code {
+	capability := w.pool.options.Capabilities[o.Code]
+	if capability == nil {
+		return abi.Denied
+	}
+	fields, err := abi.ParseBlock(block)
+	if err != nil || o.Arg > abi.MaxCredit || len(body) > abi.MaxFetchBody {
+		return abi.Invalid
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	op, ctx, code := w.register(o)
+	if code != abi.OK {
+		return code
+	}
+	in := &Operation{
+		Code: o.Code, Fields: fields, Name: name,
+		Body:    bytes.Clone(body),
+		Timeout: time.Duration(min(o.Arg64, uint64(24*time.Hour/time.Millisecond))) * time.Millisecond,
+	}
+	if op.call != nil {
+		in.RequestID = op.call.req.ID
+	}
+	op.credit = int(o.Arg)
+	op.grant = make(chan struct{}, 1)
+	op.handover = make(chan io.ReadCloser, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	op.cancel = cancel
+	if o.Flags&abi.OpEnd == 0 {
+		op.sending = newSender(w, op, in.Body)
+		in.Body, in.Stream = nil, op.sending
+	}
+	w.pool.background.Add(1)
+	go func() {
+		defer w.pool.background.Done()
+		w.perform(ctx, op, capability, in)
+	}()
+	return abi.OK
+}
+
+// perform runs a capability and delivers its reply.
+func (w *worker) perform(ctx context.Context, op *operation, capability Capability, in *Operation) {
+	reply, err := capability(ctx, in)
+	if op.sending != nil {
+		op.sending.close()
+	}
+	if err != nil {
+		w.failed(ctx, op, abi.Done, err)
+		return
+	}
+	if n := abi.BlockSize(reply.Fields); n > abi.MaxBlock || len(reply.Fields) > abi.MaxFields {
+		if reply.Body != nil {
+			reply.Body.Close()
+		}
+		w.failed(ctx, op, abi.Done, &abi.Error{Code: abi.TooLarge, Text: "the headers of the answer are over 64 KiB"})
+		return
+	}
+	w.deliver(ctx, op, reply)
+}
+
+// failed is the last event of an operation that did not go well.
+func (w *worker) failed(ctx context.Context, op *operation, kind abi.Kind, err error) {
+	e := asCode(ctx, err)
+	text := e.Text[:min(len(e.Text), maxLogLine)]
+	if w.push(event{kind: kind, flags: abi.EventEnd | abi.EventError, code: uint32(e.Code), id: op.id, body: []byte(text), call: op.call, op: op}) {
+		w.kick()
+	}
+}
+
+// deliver passes a reply and then its body, as far as there is credit for it. A short body whose length is known comes with its head,
+// so that a small answer is one event.
+func (w *worker) deliver(ctx context.Context, op *operation, reply *Reply) {
+	body := reply.Body
+	if body == nil {
+		body = io.NopCloser(bytes.NewReader(nil))
+		reply.Length = 0
+	}
+	done := event{kind: abi.Done, code: uint32(reply.Status), id: op.id, fields: reply.Fields, call: op.call, op: op}
+	if done.fields == nil {
+		done.fields = []abi.Field{}
+	}
+	w.mu.Lock()
+	credit := op.credit
+	w.mu.Unlock()
+	if reply.Length >= 0 && reply.Length <= int64(min(credit, abi.MinData-abi.MaxBlock)) {
+		first := make([]byte, reply.Length)
+		if _, err := io.ReadFull(body, first); err != nil {
+			body.Close()
+			w.failed(ctx, op, abi.Done, err)
+			return
+		}
+		// The end is behind the last byte: reading it lets the connection go back to its pool.
+		_, _ = body.Read(make([]byte, 1))
+		body.Close()
+		done.body, done.flags = first, abi.EventEnd
+		if w.push(done) {
+			w.kick()
+		}
+		return
+	}
+	w.mu.Lock()
+	op.body = true
+	ok := w.pushLocked(done)
+	w.mu.Unlock()
+	if !ok {
+		body.Close()
+		return
+	}
+	w.kick()
+	w.pump(ctx, op, body)
+}
+
+// pump reads a body under credit until its end, or until a pipe takes it over.
+func (w *worker) pump(ctx context.Context, op *operation, body io.ReadCloser) {
+	buffer := w.pool.module.engine.buffer()
+	defer w.pool.module.engine.reuse(buffer)
+	for {
+		w.mu.Lock()
+		credit, piped, ended := op.credit, op.piped, op.ended
+		w.mu.Unlock()
+		switch {
+		case piped:
+			op.handover <- body
+			return
+		case ended:
+			body.Close()
+			return
+		case credit == 0:
+			select {
+			case <-op.grant:
+			case <-ctx.Done():
+				body.Close()
+				return
+			}
+			continue
+		}
+		n, err := body.Read(buffer[:min(credit, len(buffer))])
+		w.mu.Lock()
+		if op.piped { // it was taken over while this read was under way
+			w.mu.Unlock()
+			op.handover <- &unread{first: bytes.Clone(buffer[:n]), err: err, rest: body}
+			return
+		}
+		op.credit -= n
+		e := event{kind: abi.Chunk, id: op.id, call: op.call, op: op, body: bytes.Clone(buffer[:n])}
+		switch {
+		case err == io.EOF:
+			e.flags = abi.EventEnd
+		case err != nil && n == 0:
+			w.mu.Unlock()
+			body.Close()
+			w.failed(ctx, op, abi.Chunk, err)
+			return
+		}
+		ok := w.pushLocked(e)
+		w.mu.Unlock()
+		if ok {
+			w.kick()
+		}
+		if err == io.EOF || !ok {
+			body.Close()
+			return
+		}
+	}
+}
+
+// unread is a body of which some bytes, and perhaps its end, were read already.
+type unread struct {
+	first []byte
+	err   error
+	rest  io.ReadCloser
+}
+
+func (u *unread) Read(p []byte) (int, error) {
+	if len(u.first) > 0 {
+		n := copy(p, u.first)
+		u.first = u.first[n:]
+		return n, nil
+	}
+	if u.err != nil {
+		return 0, u.err
+	}
+	return u.rest.Read(p)
+}
+
+func (u *unread) Close() error { return u.rest.Close() }

@@ -1,0 +1,97 @@
+package wasm
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/patchbay-run/patchbay/sdk/go/abi"
+)
+
+const (
+	maxLogLine  = 8 << 10 // bytes; the rest of a line is cut
+	logsAtOnce  = 200
+	logsASecond = 100
+)
+
+// guestLog writes what a guest logs, a bounded number of lines a second. Lines that were left out are counted and
+// reported with the next one that passes.
+type guestLog struct {
+	log *slog.Logger
+
+	mu     sync.Mutex // guards what follows
+	tokens float64
+	filled time.Time
+	lost   int
+}
+
+func newGuestLog(log *slog.Logger) *guestLog {
+	return &guestLog{log: log, tokens: logsAtOnce, filled: time.Now()}
+}
+
+func (g *guestLog) line(request string, level int32, text []byte) {
+	l := slog.Level(min(max(level, abi.LevelDebug), abi.LevelError))
+	if !g.log.Enabled(context.Background(), l) {
+		return
+	}
+	lost, ok := g.allow()
+	if !ok {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 2)
+	if request != "" {
+		attrs = append(attrs, slog.String("request", request))
+	}
+	if lost > 0 {
+		attrs = append(attrs, slog.Int("lines_left_out", lost))
+	}
+	g.log.LogAttrs(context.Background(), l, strings.ToValidUTF8(string(text), "\uFFFD"), attrs...)
+}
+
+func (g *guestLog) allow() (lost int, ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	g.tokens = min(g.tokens+now.Sub(g.filled).Seconds()*logsASecond, logsAtOnce)
+	g.filled = now
+	if g.tokens < 1 {
+		g.lost++
+		return 0, false
+	}
+	g.tokens--
+	lost, g.lost = g.lost, 0
+	return lost, true
+}
+
+// stream logs what is written to it, line by line.
+func (g *guestLog) stream(level int32) io.Writer { return &lineWriter{log: g, level: level} }
+
+type lineWriter struct {
+	log   *guestLog
+	level int32
+	line  []byte
+}
+
+// Write is called by one goroutine at a time: the one that polls.
+func (l *lineWriter) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 {
+		end := bytes.IndexByte(p, '\n')
+		part := p
+		if end >= 0 {
+			part = p[:end]
+		}
+		l.line = append(l.line, part[:min(len(part), maxLogLine-len(l.line))]...)
+		if end < 0 {
+			break
+		}
+		l.log.line("", l.level, l.line)
+		l.line = l.line[:0]
+		p = p[end+1:]
+	}
+	return n, nil
+}

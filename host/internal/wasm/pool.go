@@ -1,0 +1,306 @@
+package wasm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/patchbay-run/patchbay/sdk/go/abi"
+)
+
+// Options say how a plugin is run.
+type Options struct {
+	Name, Version string
+	Config        []byte   // a JSON object; nil is {}
+	Routes        []string // the manifest's, "METHOD /path", in its order
+	Secrets       []string // names of the secrets that are granted and present
+	Workers       int      // upper bound; 0 is one per CPU
+	Memory        int64    // bytes of linear memory of one worker
+	InFlight      int      // requests in one worker
+	Answer        int64    // bytes of one answer's body
+	Capabilities  map[abi.OpCode]Capability
+	Log           *slog.Logger
+}
+
+const (
+	// saturated is how long events may lie in a mailbox before another worker joins. A worker that is awake serves
+	// in batches, so few are better than many.
+	saturated   = 2 * time.Millisecond
+	restartMin  = 50 * time.Millisecond
+	restartMax  = 10 * time.Second
+	restartCalm = 10 * time.Second // a worker that lived this long was no failure to start
+)
+
+// Pool is the workers of one loaded plugin. Its owner calls Close once.
+type Pool struct {
+	module       *Module
+	options      Options
+	configFields []abi.Field
+
+	mu       sync.Mutex // guards what follows
+	workers  []*worker
+	starting int
+	changed  chan struct{} // closed and replaced when workers, starting or draining changes
+	active   int           // calls of Serve under way
+	draining bool          // takes no new request
+	closed   bool          // has no worker, and gets none
+	traps    int64
+	requests int64
+	restart  time.Duration
+	born     time.Time // when the newest worker started
+	lastErr  string
+	starts   sync.WaitGroup
+	stop     chan struct{} // closed by Close
+
+	background sync.WaitGroup // operations under way
+}
+
+// Start starts the first worker and returns when it is ready: a plugin that can't start fails here.
+// Further workers, up to the bound, are started when they are needed. The module must outlive the pool.
+func (m *Module) Start(ctx context.Context, o Options) (*Pool, error) {
+	if o.Workers <= 0 {
+		o.Workers = runtime.GOMAXPROCS(0)
+	}
+	if o.Config == nil {
+		o.Config = []byte("{}")
+	}
+	p := &Pool{module: m, options: o, changed: make(chan struct{}), stop: make(chan struct{}), restart: restartMin}
+	p.configFields = append(p.configFields,
+		abi.Field{Name: ":config", Value: string(o.Config)},
+		abi.Field{Name: ":plugin", Value: o.Name},
+		abi.Field{Name: ":version", Value: o.Version})
+	for _, r := range o.Routes {
+		p.configFields = append(p.configFields, abi.Field{Name: ":route", Value: r})
+	}
+	for _, s := range o.Secrets {
+		p.configFields = append(p.configFields, abi.Field{Name: ":secret", Value: s})
+	}
+	if n := abi.BlockSize(p.configFields); n > abi.MaxBlock || len(p.configFields) > abi.MaxFields {
+		return nil, fmt.Errorf("the plugin's configuration takes %d bytes with its routes, over the %d that the ABI carries", n, abi.MaxBlock)
+	}
+	w, err := p.startWorker(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	p.workers, p.born = append(p.workers, w), time.Now()
+	p.mu.Unlock()
+	return p, nil
+}
+
+// notifyLocked wakes whoever waits for a change; p.mu is held.
+func (p *Pool) notifyLocked() {
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// acquire picks a worker and puts the call into it: the first that has room and keeps up. It waits while workers
+// are being started, and has another one started when all that run are behind.
+func (p *Pool) acquire(ctx context.Context, c *call) error {
+	for {
+		p.mu.Lock()
+		if p.closed {
+			p.mu.Unlock()
+			return errStopped
+		}
+		var behind *worker
+		for _, w := range p.workers {
+			room, late := w.look()
+			if !room {
+				continue
+			}
+			if !late {
+				behind = nil
+				if w.admit(c) {
+					p.mu.Unlock()
+					return nil
+				}
+				continue
+			}
+			if behind == nil {
+				behind = w
+			}
+		}
+		running := len(p.workers)
+		if running > 0 && running+p.starting < p.options.Workers {
+			p.startLocked(0)
+		}
+		if behind != nil && behind.admit(c) {
+			p.mu.Unlock()
+			return nil
+		}
+		if running > 0 {
+			p.mu.Unlock()
+			return ErrFull
+		}
+		changed := p.changed
+		p.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ErrNoWorker
+		}
+	}
+}
+
+// startLocked starts one more worker after a delay; p.mu is held.
+func (p *Pool) startLocked(delay time.Duration) {
+	p.starting++
+	p.starts.Add(1)
+	go func() {
+		defer p.starts.Done()
+		w, err := p.startLater(delay)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.starting--
+		switch {
+		case err == nil:
+			p.workers, p.born = append(p.workers, w), time.Now()
+			p.notifyLocked()
+		case errors.Is(err, errStopped):
+		default:
+			p.lastErr = err.Error()
+			p.options.Log.Error("a worker did not start", "error", err)
+			if len(p.workers) == 0 && !p.closed {
+				p.startLocked(p.backOff())
+			}
+		}
+	}()
+}
+
+func (p *Pool) startLater(delay time.Duration) (*worker, error) {
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-p.stop:
+		return nil, errStopped
+	}
+	w, err := p.startWorker(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	closed := p.closed
+	p.mu.Unlock()
+	if closed {
+		w.close(errStopped)
+		return nil, errStopped
+	}
+	return w, nil
+}
+
+// backOff is how long to wait before the next start, doubling while workers die young; p.mu is held.
+func (p *Pool) backOff() time.Duration {
+	if time.Since(p.born) > restartCalm {
+		p.restart = restartMin
+		return 0
+	}
+	d := p.restart
+	p.restart = min(2*p.restart, restartMax)
+	return d
+}
+
+// died replaces a worker that trapped.
+func (p *Pool) died(w *worker, fault error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := slices.Index(p.workers, w)
+	if i < 0 {
+		return // it died while it started, which its starter reports
+	}
+	trap := &TrapError{fault}
+	p.options.Log.Error("a worker trapped and is replaced", "error", trap)
+	p.traps++
+	p.lastErr = trap.Reason()
+	p.workers = slices.Delete(slices.Clone(p.workers), i, i+1)
+	if len(p.workers) == 0 && p.starting == 0 && !p.closed {
+		p.startLocked(p.backOff())
+	}
+	p.notifyLocked()
+}
+
+// Drain refuses new requests and waits until those in flight are answered, or ctx ends.
+func (p *Pool) Drain(ctx context.Context) error {
+	p.mu.Lock()
+	p.draining = true
+	p.notifyLocked()
+	workers := p.workers
+	p.mu.Unlock()
+	for _, w := range workers {
+		w.push(event{kind: abi.Drain})
+		w.kick()
+	}
+	return p.quiet(ctx)
+}
+
+// quiet waits until no request is in flight.
+func (p *Pool) quiet(ctx context.Context) error {
+	for {
+		p.mu.Lock()
+		active, changed := p.active, p.changed
+		p.mu.Unlock()
+		if active == 0 {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%d requests were still in flight: %w", active, ctx.Err())
+		}
+	}
+}
+
+// Close ends every worker. Requests that are still in flight fail with ErrStopped.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	p.draining, p.closed = true, true
+	close(p.stop)
+	p.notifyLocked()
+	p.mu.Unlock()
+	p.starts.Wait()
+	p.mu.Lock()
+	workers := p.workers
+	p.workers = nil
+	p.mu.Unlock()
+	for _, w := range workers {
+		w.close(errStopped)
+	}
+	_ = p.quiet(context.Background())
+	p.background.Wait()
+}
+
+// Stats is a look at a pool.
+type Stats struct {
+	Workers   int    `json:"workers"`
+	Bound     int    `json:"workers_max"`
+	InFlight  int    `json:"in_flight"`
+	Waiting   int    `json:"mailbox"`      // events that no guest has taken yet
+	Memory    uint64 `json:"memory_bytes"` // linear memory of all workers
+	Requests  int64  `json:"requests"`
+	Traps     int64  `json:"traps"`
+	LastError string `json:"last_error,omitempty"`
+	Draining  bool   `json:"draining,omitempty"`
+}
+
+// Stats looks at the pool without stopping it.
+func (p *Pool) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := Stats{
+		Workers: len(p.workers), Bound: p.options.Workers, InFlight: p.active,
+		Requests: p.requests, Traps: p.traps, LastError: p.lastErr, Draining: p.draining,
+	}
+	for _, w := range p.workers {
+		s.Memory += uint64(w.memory.Load())
+		w.mu.Lock()
+		s.Waiting += w.box.len()
+		w.mu.Unlock()
+	}
+	return s
+}

@@ -1,0 +1,363 @@
+package wasm
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/patchbay-run/patchbay/sdk/go/abi"
+)
+
+// maxHandovers is how often a request that no guest has seen may be given to another worker.
+const maxHandovers = 3
+
+// Serve has a guest answer a request and writes the answer to sink. It returns when the answer is complete or given
+// up; nothing of the request is left in the host then. ctx ends when the client is gone. With ErrDraining nothing was
+// read and nothing written: another pool may serve the request.
+func (p *Pool) Serve(ctx context.Context, req *Request, sink Sink) error {
+	p.mu.Lock()
+	if p.draining {
+		p.mu.Unlock()
+		return ErrDraining
+	}
+	p.active++
+	p.requests++
+	p.mu.Unlock()
+	defer p.leave()
+
+	first, err := readFirst(req.Body)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	for try := 0; ; try++ {
+		err := p.serveOnce(ctx, req, first, sink, start)
+		if !errors.Is(err, errUndelivered) {
+			return err
+		}
+		if try == maxHandovers {
+			return ErrNoWorker
+		}
+	}
+}
+
+func (p *Pool) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.active--
+	if p.active == 0 && p.draining {
+		p.notifyLocked()
+	}
+}
+
+// firstBytes is the beginning of a request's body; whole says that it is all of it.
+type firstBytes struct {
+	data  []byte
+	whole bool
+}
+
+// readFirst waits for the body, or as much of it as the guest has credit for, so that a client that sends
+// slowly holds nothing but its own connection.
+func readFirst(body Body) (firstBytes, error) {
+	if body == nil {
+		return firstBytes{whole: true}, nil
+	}
+	data := make([]byte, 0, 512)
+	for len(data) < abi.RequestCredit {
+		if len(data) == cap(data) {
+			data = append(data, 0)[:len(data)]
+		}
+		n, err := body.Read(data[len(data):min(cap(data), abi.RequestCredit)])
+		data = data[:len(data)+n]
+		if err == io.EOF {
+			return firstBytes{data, true}, nil
+		}
+		if err != nil {
+			return firstBytes{}, err
+		}
+	}
+	return firstBytes{data, false}, nil
+}
+
+func (p *Pool) serveOnce(ctx context.Context, req *Request, first firstBytes, sink Sink, start time.Time) error {
+	c := &call{req: req, ctx: ctx, window: abi.ResponseCredit, notify: make(chan struct{}, 1)}
+	if !first.whole {
+		c.grant = make(chan struct{}, 1)
+	}
+	remaining := time.Duration(0)
+	if req.Timeout > 0 {
+		remaining = max(req.Timeout-time.Since(start), time.Millisecond)
+		c.due = start.Add(req.Timeout)
+	}
+	c.arrival = event{
+		kind: abi.Request, code: uint32(req.Route), arg: uint32(remaining.Milliseconds()),
+		fields: req.Fields, body: first.data, call: c,
+	}
+	if first.whole {
+		c.arrival.flags = abi.EventEnd
+	}
+	if err := p.acquire(ctx, c); err != nil {
+		return err
+	}
+	c.worker.kick()
+
+	var upload chan struct{}
+	if !first.whole {
+		req.Body.Duplex()
+		upload = make(chan struct{})
+		go func() {
+			defer close(upload)
+			c.upload(req.Body)
+		}()
+	}
+	err := c.answer(ctx, sink)
+	c.finish(err)
+	if upload != nil {
+		req.Body.Close()
+		<-upload
+	}
+	return err
+}
+
+// look says whether a worker has room for one more request, and whether it is behind.
+func (w *worker) look() (room, late bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	room = w.fault == nil && w.calls < w.pool.options.InFlight
+	late = w.waiting != 0 && time.Duration(w.pool.module.engine.nanotime()-w.waiting) > saturated
+	return room, late
+}
+
+// admit puts a call and its first event into the worker. The caller kicks.
+func (w *worker) admit(c *call) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.fault != nil || w.calls >= w.pool.options.InFlight {
+		return false
+	}
+	if len(w.free) == 0 {
+		w.free = append(w.free, uint32(len(w.slots)))
+		w.slots = append(w.slots, slot{})
+	}
+	i := w.free[len(w.free)-1]
+	w.free = w.free[:len(w.free)-1]
+	s := &w.slots[i]
+	s.generation++
+	if s.generation == 0 {
+		s.generation = 1
+	}
+	s.call = c
+	w.calls++
+	c.id = uint64(s.generation)<<32 | uint64(i)
+	c.worker = w
+	c.arrival.id = c.id
+	w.pushLocked(c.arrival)
+	c.arrival = event{}
+	return true
+}
+
+// finish takes the call out of its worker: operations end, and a guest that is not done with it is told so.
+func (c *call) finish(err error) {
+	w := c.worker
+	w.mu.Lock()
+	c.ended = true
+	i := uint32(c.id)
+	w.slots[i].call = nil
+	w.free = append(w.free, i)
+	w.calls--
+	if c.ops > 0 {
+		for _, op := range w.ops {
+			if op.call == c {
+				w.forget(op)
+			}
+		}
+	}
+	if c.opCancel != nil {
+		c.opCancel(err)
+	}
+	c.mu.Lock()
+	told := c.end && c.fault == nil
+	c.mu.Unlock()
+	signal(c.grant) // an upload that waits for credit ends
+	tell := c.delivered && (err != nil || !told) && w.pushLocked(event{kind: abi.Cancel, id: c.id, code: reason(err)})
+	w.mu.Unlock()
+	if tell {
+		w.kick()
+	}
+}
+
+func reason(err error) uint32 {
+	switch {
+	case errors.Is(err, ErrGone):
+		return abi.ClientLeft
+	case errors.Is(err, ErrTimeout):
+		return abi.OutOfTime
+	}
+	return abi.Stopped
+}
+
+// upload passes the rest of a request's body under credit.
+func (c *call) upload(body Body) {
+	w := c.worker
+	buffer := w.pool.module.engine.buffer()
+	defer w.pool.module.engine.reuse(buffer)
+	for {
+		w.mu.Lock()
+		credit, ended := c.credit, c.ended
+		w.mu.Unlock()
+		if ended {
+			return
+		}
+		if credit == 0 {
+			select {
+			case <-c.grant:
+			case <-c.ctx.Done():
+				return
+			}
+			continue
+		}
+		n, err := body.Read(buffer[:min(credit, len(buffer))])
+		e := event{kind: abi.Body, id: c.id, call: c, body: append([]byte(nil), buffer[:n]...)}
+		switch {
+		case err == io.EOF:
+			e.flags = abi.EventEnd
+		case err != nil:
+			var big *LimitError
+			e.flags, e.code, e.body = abi.EventEnd|abi.EventError, uint32(abi.Reset), []byte(err.Error())
+			if errors.As(err, &big) {
+				e.code = uint32(abi.TooLarge)
+			}
+		}
+		w.mu.Lock()
+		c.credit -= n
+		ok := w.pushLocked(e)
+		w.mu.Unlock()
+		if ok {
+			w.kick()
+		}
+		if err != nil || !ok {
+			return
+		}
+	}
+}
+
+// answer writes what the guest answers until it is complete.
+func (c *call) answer(ctx context.Context, sink Sink) error {
+	var timer *time.Timer
+	var due <-chan time.Time
+	defer func() {
+		if timer != nil {
+			timer.Stop()
+		}
+	}()
+	sent := false
+	for {
+		done, err := c.advance(ctx, sink, &sent)
+		if done || err != nil {
+			if err != nil && sent {
+				err = errors.Join(err, ErrAborted)
+			}
+			return err
+		}
+		if sent && due != nil {
+			timer.Stop()
+			due = nil
+		}
+		if !sent && due == nil && !c.due.IsZero() {
+			timer = time.NewTimer(time.Until(c.due))
+			due = timer.C
+		}
+		select {
+		case <-c.notify:
+		case <-due:
+			return ErrTimeout
+		case <-ctx.Done():
+			return ErrGone
+		}
+	}
+}
+
+// advance writes what there is to write now. It says whether the answer is complete.
+func (c *call) advance(ctx context.Context, sink Sink, sent *bool) (done bool, err error) {
+	c.mu.Lock()
+	out, flush, end := c.out, c.flush, c.end
+	status, fields := c.status, c.fields
+	hold := c.lazy && len(out) == 0 && !end
+	pipe, fault := c.pipe, c.fault
+	c.out, c.flush = nil, false
+	if status != 0 && !hold && pipe == nil {
+		c.sent = true
+	}
+	c.mu.Unlock()
+
+	if fault != nil {
+		return false, c.because(fault)
+	}
+	if status == 0 {
+		return false, nil
+	}
+	if pipe != nil {
+		return c.runPipe(ctx, sink, pipe, sent, out)
+	}
+	if hold {
+		return false, nil
+	}
+	if !*sent {
+		length := int64(-1)
+		if end {
+			length = int64(len(out))
+		}
+		if err := sink.Head(status, fields, length); err != nil {
+			return false, ErrGone
+		}
+		*sent = true
+	}
+	if len(out) > 0 {
+		if err := sink.Write(out); err != nil {
+			return false, ErrGone
+		}
+	}
+	if end {
+		return true, nil
+	}
+	if flush || len(out) == 0 {
+		if err := sink.Flush(); err != nil {
+			return false, ErrGone
+		}
+	}
+	c.refill(out)
+	return false, nil
+}
+
+// because turns the end of a worker into the call's own error.
+func (c *call) because(fault error) error {
+	var answer *AnswerError
+	switch {
+	case errors.Is(fault, errStopped), errors.Is(fault, errGuestAborted), errors.As(fault, &answer):
+		return fault
+	}
+	c.worker.mu.Lock()
+	delivered := c.delivered
+	c.worker.mu.Unlock()
+	if !delivered {
+		return errUndelivered
+	}
+	return &TrapError{fault}
+}
+
+// refill lets the guest write as much again as the client has taken.
+func (c *call) refill(out []byte) {
+	if len(out) == 0 {
+		return
+	}
+	c.mu.Lock()
+	c.window += len(out)
+	if c.spare == nil {
+		c.spare = out[:0]
+	}
+	c.mu.Unlock()
+	if c.worker.push(event{kind: abi.Credit, id: c.id, arg: uint32(len(out)), call: c}) {
+		c.worker.kick()
+	}
+}

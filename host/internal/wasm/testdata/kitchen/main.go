@@ -1,0 +1,146 @@
+// Command kitchen is the guest of the engine's tests: one route for each thing that a guest can do.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/patchbay-run/patchbay/sdk/go/plugin"
+)
+
+func main() {}
+
+func init() { plugin.Serve(setup) }
+
+type config struct {
+	Refuse string `json:"refuse"`
+	Word   string `json:"word"`
+}
+
+func setup(p *plugin.Plugin) error {
+	var c config
+	if err := p.Config(&c); err != nil {
+		return err
+	}
+	if c.Refuse != "" {
+		return errors.New(c.Refuse)
+	}
+	seen := 0
+	for route, h := range map[string]plugin.Handler{
+		"GET /noop":   func(*plugin.Response, *plugin.Request) error { return nil },
+		"POST /echo":  echo,
+		"GET /word":   func(w *plugin.Response, _ *plugin.Request) error { _, err := w.WriteString(c.Word); return err },
+		"GET /count":  func(w *plugin.Response, _ *plugin.Request) error { seen++; _, err := fmt.Fprint(w, seen); return err },
+		"GET /fetch":  fetch,
+		"GET /pipe":   pipe,
+		"GET /sleep":  sleep,
+		"GET /stream": stream,
+		"GET /big":    big,
+		"GET /exit":   func(*plugin.Response, *plugin.Request) error { os.Exit(3); return nil },
+		"GET /panic":  func(*plugin.Response, *plugin.Request) error { panic("on purpose") },
+		"GET /memory": memory,
+		"GET /hang": func(_ *plugin.Response, r *plugin.Request) error {
+			<-r.Context().Done()
+			return context.Cause(r.Context())
+		},
+		"POST /count": count,
+	} {
+		p.Handle(route, h)
+	}
+	return nil
+}
+
+func echo(w *plugin.Response, r *plugin.Request) error {
+	w.Header().Set("content-type", "text/plain")
+	_, err := io.Copy(w, r.Body)
+	return err
+}
+
+// count reads the body and says how long it was.
+func count(w *plugin.Response, r *plugin.Request) error {
+	n, err := io.Copy(io.Discard, r.Body)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprint(w, n)
+	return err
+}
+
+func fetch(w *plugin.Response, r *plugin.Request) error {
+	reply, err := plugin.Fetch(r.Context(), &plugin.Call{Method: "GET", URL: "http://up" + r.Query().Get("path")})
+	if err != nil {
+		return err
+	}
+	w.WriteHeader(reply.Status)
+	_, err = io.Copy(w, reply.Body)
+	return err
+}
+
+func pipe(w *plugin.Response, r *plugin.Request) error {
+	reply, err := plugin.Fetch(r.Context(), &plugin.Call{Method: "GET", URL: "http://up" + r.Query().Get("path"), Window: plugin.ForPipe})
+	if err != nil {
+		return err
+	}
+	w.Header().Set("content-type", "text/event-stream")
+	w.WriteHeader(200)
+	err = w.Pipe(reply, plugin.PipeOptions{SSE: r.Query().Get("sse") == "1"})
+	var failed *plugin.PipeError
+	if errors.As(err, &failed) && !failed.Sent {
+		return &plugin.Error{Status: 502, Detail: failed.Text}
+	}
+	return err
+}
+
+func sleep(w *plugin.Response, r *plugin.Request) error {
+	d, err := time.ParseDuration(r.Query().Get("for"))
+	if err != nil {
+		return err
+	}
+	select {
+	case <-time.After(d):
+	case <-r.Context().Done():
+		return context.Cause(r.Context())
+	}
+	_, err = w.WriteString("slept")
+	return err
+}
+
+// stream writes pieces, flushed, until it has written the number asked for or the client is gone.
+func stream(w *plugin.Response, r *plugin.Request) error {
+	var n int
+	fmt.Sscan(r.Query().Get("n"), &n)
+	for i := range n {
+		if _, err := fmt.Fprintf(w, "piece %d\n", i); err != nil {
+			return err
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return nil
+}
+
+func big(w *plugin.Response, r *plugin.Request) error {
+	var n int
+	fmt.Sscan(r.Query().Get("n"), &n)
+	piece := strings.Repeat("0123456789abcdef", 1024)
+	for ; n > 0; n -= len(piece) {
+		if _, err := io.WriteString(w, piece[:min(n, len(piece))]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func memory(*plugin.Response, *plugin.Request) error {
+	var keep [][]byte
+	for {
+		keep = append(keep, make([]byte, 1<<20))
+	}
+}

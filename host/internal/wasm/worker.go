@@ -1,0 +1,331 @@
+package wasm
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+
+	"github.com/patchbay-run/patchbay/sdk/go/abi"
+)
+
+// States of a worker. Who moves it from idle to running polls it; who finds it running leaves a note.
+const (
+	idle    int32 = iota
+	running       // somebody polls
+	again         // somebody polls, and more came since
+	dead          // nobody will poll again
+)
+
+const (
+	maxRounds    = 4 // polls that whoever brought an event runs before a goroutine of its own takes over
+	startTimeout = 10 * time.Second
+)
+
+// worker is one instance of a plugin: a single-threaded event loop. It has no goroutine: whoever brings an event
+// polls the guest if nobody does, and leaves the event to the one who polls otherwise (flat combining).
+type worker struct {
+	pool *Pool
+	ctx  context.Context // a *workerContext
+	stop context.CancelFunc
+	mod  api.Module
+	poll api.Function
+	log  *guestLog
+
+	state  atomic.Int32
+	memory atomic.Uint32 // bytes of linear memory after the last poll
+	closed chan struct{} // closed when the instance is gone
+
+	// Only the goroutine that polls touches these.
+	stack    [1]uint64
+	readable bool // what the idle descriptor says next
+
+	mu      sync.Mutex // guards what follows; call.mu may be taken while it is held, never the other way round
+	box     mailbox
+	takes   int   // takes with events within this poll
+	waiting int64 // when the mailbox was last empty, nanoseconds; 0 is empty now
+	slots   []slot
+	free    []uint32
+	calls   int
+	ops     map[uint64]*operation
+	ownOps  int // of the worker itself, among ops
+	timer   *time.Timer
+	due     int64 // when timer fires, nanoseconds; 0 is not set
+	closing bool
+	fault   error      // why it is dead
+	ready   chan error // gets the guest's READY
+}
+
+type slot struct {
+	generation uint32
+	call       *call
+}
+
+// workerContext carries the worker into its imports without a lookup.
+type workerContext struct {
+	context.Context
+	worker *worker
+}
+
+type workerKey struct{}
+
+func (c *workerContext) Value(key any) any {
+	if _, ok := key.(workerKey); ok {
+		return c.worker
+	}
+	return c.Context.Value(key)
+}
+
+func workerOf(ctx context.Context) *worker {
+	if c, ok := ctx.(*workerContext); ok {
+		return c.worker
+	}
+	w, _ := ctx.Value(workerKey{}).(*worker)
+	return w
+}
+
+// startWorker makes an instance, shakes hands, hands over the configuration and waits for the guest's READY.
+func (p *Pool) startWorker(ctx context.Context) (*worker, error) {
+	base, stop := context.WithCancel(context.WithoutCancel(ctx))
+	w := &worker{
+		pool:   p,
+		stop:   stop,
+		log:    newGuestLog(p.options.Log),
+		closed: make(chan struct{}),
+		ops:    map[uint64]*operation{},
+		ready:  make(chan error, 1),
+	}
+	w.ctx = &workerContext{base, w}
+	started := false
+	defer func() {
+		if !started {
+			w.close(errors.New("it did not start"))
+		}
+	}()
+
+	c := p.module.c
+	if c.memory > uint64(p.options.Memory) {
+		return nil, fmt.Errorf("the plugin begins with %d KiB of memory, over its limit of %d KiB: raise limits.memory", c.memory>>10, p.options.Memory>>10)
+	}
+	config := wazero.NewModuleConfig().
+		WithName("").
+		WithStartFunctions("_initialize").
+		WithSysWalltime().WithNanotime(p.module.engine.nanotime, 1).
+		WithRandSource(rand.Reader).
+		WithStdout(w.log.stream(abi.LevelInfo)).
+		WithStderr(w.log.stream(abi.LevelError))
+	w.state.Store(running) // nobody polls before the handshake
+	var err error
+	w.mod, err = c.runtime.InstantiateModule(experimental.WithMemoryAllocator(w.ctx, capped(p.options.Memory)), c.module, config)
+	if err != nil {
+		return nil, fmt.Errorf("start the plugin: %w", err)
+	}
+	if err := w.handshake(); err != nil {
+		return nil, err
+	}
+	w.poll = w.mod.ExportedFunction(abi.ExportPoll)
+
+	w.state.Store(idle)
+	w.push(event{kind: abi.Config, fields: p.configFields})
+	w.kick()
+	timer := time.NewTimer(startTimeout)
+	defer timer.Stop()
+	select {
+	case err := <-w.ready:
+		if err != nil {
+			return nil, err
+		}
+	case <-w.closed:
+		return nil, fmt.Errorf("start the plugin: %w", w.fault)
+	case <-timer.C:
+		return nil, fmt.Errorf("start the plugin: it was not ready within %v", startTimeout)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	started = true
+	return w, nil
+}
+
+func (w *worker) handshake() error {
+	const features = abi.FeaturePipe | abi.FeatureSSE
+	results, err := w.mod.ExportedFunction(abi.ExportHandshake).Call(w.ctx, abi.Version, abi.Version, features)
+	if err != nil {
+		return fmt.Errorf("shake hands with the plugin: %w", err)
+	}
+	version, used := abi.SplitHandshake(results[0])
+	if version != abi.Version {
+		return fmt.Errorf("the plugin speaks ABI %d, this host %d: build it with an SDK of ABI %d", version, abi.Version, abi.Version)
+	}
+	if used&^features != 0 {
+		return fmt.Errorf("the plugin needs features %#x of the ABI, this host has %#x", used, features)
+	}
+	return nil
+}
+
+// push puts an event into the mailbox; false means that the worker is dead. The caller kicks.
+func (w *worker) push(e event) bool {
+	w.mu.Lock()
+	ok := w.pushLocked(e)
+	w.mu.Unlock()
+	return ok
+}
+
+func (w *worker) pushLocked(e event) bool {
+	if w.fault != nil {
+		return false
+	}
+	if w.waiting == 0 {
+		w.waiting = w.pool.module.engine.nanotime()
+	}
+	w.box.put(e)
+	return true
+}
+
+// kick makes sure that somebody polls after this moment.
+func (w *worker) kick() {
+	for {
+		switch w.state.Load() {
+		case idle:
+			if w.state.CompareAndSwap(idle, running) {
+				w.run(maxRounds)
+				return
+			}
+		case running:
+			if w.state.CompareAndSwap(running, again) {
+				return
+			}
+		default: // again: it will be polled; dead: never
+			return
+		}
+	}
+}
+
+// run polls until nothing came meanwhile. After rounds polls the rest is left to a goroutine of its own, so that
+// a request that brought one event does not work for others for ever; 0 is no bound.
+func (w *worker) run(rounds int) {
+	for n := 1; ; n++ {
+		w.mu.Lock()
+		w.takes = 0
+		closing := w.closing
+		w.mu.Unlock()
+		if closing {
+			w.die(errStopped)
+			return
+		}
+		if err := w.poll.CallWithStack(w.ctx, w.stack[:]); err != nil {
+			w.die(err)
+			return
+		}
+		w.memory.Store(w.mod.Memory().Size())
+		w.mu.Lock()
+		more := w.box.len() > 0
+		w.mu.Unlock()
+		if !more && w.state.CompareAndSwap(running, idle) {
+			return
+		}
+		w.state.Store(running)
+		if n == rounds {
+			go w.run(0)
+			return
+		}
+	}
+}
+
+// idled notes the guest's next timer. It runs within a poll.
+func (w *worker) idled(clock bool, delay time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !clock {
+		if w.due != 0 {
+			w.timer.Stop()
+			w.due = 0
+		}
+		return
+	}
+	w.due = 0 // what the guest says now is the whole truth
+	w.ringIn(delay)
+}
+
+// ringIn has the guest polled after delay, or sooner if that was planned already. w.mu is held.
+func (w *worker) ringIn(delay time.Duration) {
+	due := w.pool.module.engine.nanotime() + int64(delay)
+	switch {
+	case w.due != 0 && w.due <= due:
+		return
+	case w.timer == nil:
+		w.timer = time.AfterFunc(delay, w.ring)
+	default:
+		w.timer.Reset(delay)
+	}
+	w.due = due
+}
+
+func (w *worker) ring() {
+	w.mu.Lock()
+	w.due = 0
+	w.mu.Unlock()
+	w.kick()
+}
+
+// die ends the worker: its calls fail, its operations are cancelled, the instance is closed. Only the goroutine
+// that polls may call it.
+func (w *worker) die(fault error) {
+	w.state.Store(dead)
+	w.mu.Lock()
+	w.fault = fault
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	var calls []*call
+	for i := range w.slots {
+		if c := w.slots[i].call; c != nil {
+			calls = append(calls, c)
+		}
+	}
+	for _, o := range w.ops {
+		o.ended = true
+		if o.cancel != nil {
+			o.cancel()
+		}
+	}
+	clear(w.ops)
+	w.box = mailbox{}
+	w.mu.Unlock()
+	w.stop()
+	for _, c := range calls {
+		c.fail(fault)
+	}
+	if w.mod != nil {
+		_ = w.mod.Close(context.Background())
+	}
+	close(w.closed)
+	if !errors.Is(fault, errStopped) {
+		w.pool.died(w, fault)
+	}
+}
+
+// close ends the worker from outside and waits until the instance is gone.
+func (w *worker) close(fault error) {
+	w.mu.Lock()
+	w.closing = true
+	w.mu.Unlock()
+	if w.poll == nil { // never polled: this goroutine is the one that may end it
+		w.fault = fault
+		w.state.Store(dead)
+		w.stop()
+		if w.mod != nil {
+			_ = w.mod.Close(context.Background())
+		}
+		close(w.closed)
+		return
+	}
+	w.kick()
+	<-w.closed
+}
