@@ -1,0 +1,104 @@
+package route
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/patchbay-run/patchbay/host/internal/telemetry"
+	"github.com/patchbay-run/patchbay/host/internal/wasm"
+)
+
+var (
+	errNotLoaded    = errors.New("the plugin is not loaded")
+	errHeadTooLarge = errors.New("path, query and headers are over 64 KiB together")
+)
+
+// failure is what a client is told. What is logged is the error itself.
+type failure struct {
+	status     int
+	detail     string
+	retryAfter int // seconds; 0 is none
+}
+
+// classify is the table of statuses for what goes wrong on the host's side of a plugin.
+func classify(err error, name, id string) failure {
+	var big *wasm.LimitError
+	var trap *wasm.TrapError
+	var answer *wasm.AnswerError
+	switch {
+	case errors.As(err, &big):
+		return failure{status: http.StatusRequestEntityTooLarge, detail: fmt.Sprintf("Request body over the limit of %d bytes", big.Limit)}
+	case errors.Is(err, errHeadTooLarge):
+		return failure{status: http.StatusRequestHeaderFieldsTooLarge, detail: "Path, query and headers over the limit of 65536 bytes"}
+	case errors.Is(err, wasm.ErrFull):
+		return failure{http.StatusServiceUnavailable, fmt.Sprintf("Plugin %q has as many requests as it may: try again", name), 1}
+	case errors.Is(err, errNotLoaded):
+		return failure{http.StatusServiceUnavailable, fmt.Sprintf("Plugin %q is not loaded", name), 10}
+	case errors.Is(err, wasm.ErrNoWorker), errors.Is(err, wasm.ErrDraining), errors.Is(err, wasm.ErrStopped):
+		return failure{http.StatusServiceUnavailable, fmt.Sprintf("Plugin %q is restarting: try again", name), 1}
+	case errors.Is(err, wasm.ErrTimeout):
+		return failure{status: http.StatusGatewayTimeout, detail: fmt.Sprintf("Plugin %q did not answer in time", name)}
+	case errors.As(err, &trap):
+		return failure{status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q failed (id %s)", name, id)}
+	case errors.As(err, &answer):
+		return failure{status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q gave an answer over its limit (id %s)", name, id)}
+	}
+	return failure{status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q gave no answer (id %s)", name, id)}
+}
+
+// fail answers a request that has no answer yet.
+func (h *Handler) fail(w http.ResponseWriter, r *http.Request, name string, err error) {
+	if broken(err) { // the client sent half of a request: there is nobody to answer
+		panic(http.ErrAbortHandler)
+	}
+	f := classify(err, name, telemetry.RequestID(r.Context()))
+	if f.status >= http.StatusInternalServerError {
+		h.report(r, name, err)
+	}
+	if f.retryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(f.retryAfter))
+	}
+	Error(w, r, f.status, f.detail)
+}
+
+func broken(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, http.ErrBodyReadAfterClose)
+}
+
+func (h *Handler) report(r *http.Request, name string, err error) {
+	h.log.Error("a request failed", "plugin", name, "request", telemetry.RequestID(r.Context()), "route", r.Pattern, "error", err)
+}
+
+// Error answers in the API's shape, {"detail": string}; below /v1, where OpenAI's clients look, in theirs. It has the
+// signature of server.Options.Error.
+func Error(w http.ResponseWriter, r *http.Request, status int, detail string) {
+	var b []byte
+	if strings.HasPrefix(r.URL.Path, "/v1/") || r.URL.Path == "/v1" {
+		var e struct {
+			Error struct {
+				Message string `json:"message"`
+				Type    string `json:"type"`
+				Code    int    `json:"code"`
+			} `json:"error"`
+		}
+		e.Error.Message, e.Error.Type, e.Error.Code = detail, "invalid_request_error", status
+		if status >= http.StatusInternalServerError {
+			e.Error.Type = "api_error"
+		}
+		b, _ = json.Marshal(e)
+	} else {
+		b, _ = json.Marshal(map[string]string{"detail": detail})
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(b)))
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(b)
+}

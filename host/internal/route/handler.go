@@ -1,0 +1,108 @@
+package route
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/patchbay-run/patchbay/host/internal/plugin"
+	"github.com/patchbay-run/patchbay/host/internal/telemetry"
+	"github.com/patchbay-run/patchbay/host/internal/wasm"
+)
+
+// maxSwaps is how often one request may find that its generation was replaced under it.
+const maxSwaps = 8
+
+// Handler answers by the table that is in force.
+type Handler struct {
+	log   *slog.Logger
+	table atomic.Pointer[Table]
+}
+
+// NewHandler makes a handler that answers 404 until the first Swap.
+func NewHandler(log *slog.Logger) *Handler {
+	h := &Handler{log: log}
+	h.table.Store(&Table{mux: http.NewServeMux()})
+	return h
+}
+
+// Swap puts a table in force for all requests from now on.
+func (h *Handler) Swap(t *Table) { h.table.Store(t) }
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.table.Load().ServeHTTP(w, r)
+}
+
+// endpoint is one route of one generation.
+type endpoint struct {
+	handler    *Handler
+	generation *plugin.Generation
+	index      int
+	pattern    string
+	params     []string
+	streams    bool
+	headers    map[string]bool // granted beyond the harmless ones, in lower case
+}
+
+func newEndpoint(h *Handler, g *plugin.Generation, index int) *endpoint {
+	route := g.Manifest.Routes[index]
+	e := &endpoint{
+		handler: h, generation: g, index: index, pattern: route.String(),
+		params: params(route.Path), streams: route.Streams, headers: map[string]bool{},
+	}
+	for _, name := range g.Config.Grant.Headers {
+		e.headers[http.CanonicalHeaderKey(name)] = true
+	}
+	return e
+}
+
+type swapsKey struct{}
+
+// ServeHTTP has the plugin answer.
+func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	telemetry.SetRoute(r.Context(), e.pattern)
+	fields, err := e.fields(r)
+	if err != nil {
+		e.handler.fail(w, r, e.generation.Config.Name, err)
+		return
+	}
+	ctl := http.NewResponseController(w)
+	req := &wasm.Request{
+		ID:          telemetry.RequestID(r.Context()),
+		Route:       e.index,
+		Fields:      fields,
+		Timeout:     e.generation.Config.Limits.Timeout,
+		Streams:     e.streams,
+		ErrorEvents: r.Header.Get("X-Stream-Events") == "1",
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		req.Body = &body{request: r, ctl: ctl}
+	}
+	out := &sink{w: w, ctl: ctl, endpoint: e}
+	err = e.generation.Serve(r.Context(), req, out)
+	switch {
+	case err == nil:
+	case errors.Is(err, wasm.ErrDraining):
+		e.again(w, r)
+	case errors.Is(err, wasm.ErrGone), r.Context().Err() != nil:
+		// Nobody reads an answer any more, and half of one must not look whole.
+		panic(http.ErrAbortHandler)
+	case errors.Is(err, wasm.ErrAborted):
+		e.handler.report(r, e.generation.Config.Name, err)
+		panic(http.ErrAbortHandler)
+	default:
+		e.handler.fail(w, r, e.generation.Config.Name, err)
+	}
+}
+
+// again hands a request to the generation that replaced this one.
+func (e *endpoint) again(w http.ResponseWriter, r *http.Request) {
+	swaps, _ := r.Context().Value(swapsKey{}).(int)
+	if swaps == maxSwaps {
+		e.handler.fail(w, r, e.generation.Config.Name, wasm.ErrDraining)
+		return
+	}
+	e.handler.ServeHTTP(w, r.WithContext(contextWithSwaps(r.Context(), swaps+1)))
+}
