@@ -1,0 +1,139 @@
+package admin_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/patchbay-run/patchbay/host/internal/admin"
+	"github.com/patchbay-run/patchbay/host/internal/capability"
+	"github.com/patchbay-run/patchbay/host/internal/upstream"
+	"github.com/patchbay-run/patchbay/host/internal/wasm"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const token = "HN5W2QJ7PXA4KZC3VTYD6MFRGB"
+
+// view is what a test says it is.
+type view struct {
+	plugins   []admin.Plugin
+	upstreams []upstream.Stats
+	config    map[string]any
+	ready     admin.Readiness
+}
+
+func (v view) Plugins() []admin.Plugin     { return v.plugins }
+func (v view) Upstreams() []upstream.Stats { return v.upstreams }
+func (v view) Config() map[string]any      { return v.config }
+func (v view) Ready() admin.Readiness      { return v.ready }
+
+// full has something in every field.
+func full() view {
+	at := time.Date(2025, 6, 1, 12, 0, 0, 0, time.UTC)
+	return view{
+		plugins: []admin.Plugin{{
+			Name: "search", Version: "1.2.0", Digest: "sha256:0123", Source: "plugins/search/search.wasm",
+			Routes: []string{"POST /api/tools/search"}, Since: at, State: admin.StateStale, Problem: "search.wasm: not a module",
+			Secrets: []string{"tavily"}, Isolation: "shared",
+			Stats:   wasm.Stats{Workers: 2, Bound: 3, InFlight: 4, Waiting: 5, Memory: 6 << 20, Requests: 7, Traps: 1, LastError: "unreachable", Draining: true},
+			Refused: []capability.Refusal{{Text: "fetch of https://a.example/ is not granted", Count: 2, Last: at.Add(time.Minute)}},
+		}, {
+			Name: "models", Source: "plugins/models/models.wasm", State: admin.StateNotLoaded, Problem: "there is no such file", Isolation: "shared",
+		}},
+		upstreams: []upstream.Stats{{
+			Pool: "gpustack", MaxConns: 512, Open: 6, Idle: 1, InUse: 3, Dialing: 2, Waiting: 4, Calls: 20, Reused: 15, ReuseRate: 0.75,
+			Dials: 5, DialErrors: 1, Retries: 2, PoolTimeouts: 3, UptimeSeconds: 1.5,
+		}},
+		config: map[string]any{"secrets": map[string]any{"tavily": map[string]any{"env": "TAVILY_API_KEY", "value": "***"}}},
+		ready: admin.Readiness{Ready: true, Reasons: []admin.Reason{
+			{What: `plugin "search"`, Problem: "search.wasm: not a module", Since: at},
+			{What: "config file", Problem: "line 3: unknown key"},
+		}},
+	}
+}
+
+// start serves an Admin on a loopback port until the test ends and returns its address, host:port.
+func start(t *testing.T, o admin.Options) string {
+	t.Helper()
+	if o.Token == "" {
+		o.Token = token
+	}
+	if o.View == nil {
+		o.View = full()
+	}
+	a, err := admin.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(a)
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+// request is a GET with the right token; edit changes it before it is sent.
+func request(t *testing.T, addr, path string, edit func(*http.Request)) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	if edit != nil {
+		edit(r)
+	}
+	return r
+}
+
+// send returns the answer and its body. No answer may show the token or lack the headers that keep
+// it from caches, frames and other origins.
+func send(t *testing.T, r *http.Request) (*http.Response, string) {
+	t.Helper()
+	transport := &http.Transport{DisableKeepAlives: true}
+	resp, err := transport.RoundTrip(r) // not a client, which would follow redirects
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := string(b)
+	for name, want := range map[string]string{
+		"Cache-Control":                "no-store",
+		"Content-Security-Policy":      "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+		"Cross-Origin-Resource-Policy": "same-origin",
+		"Referrer-Policy":              "no-referrer",
+		"X-Content-Type-Options":       "nosniff",
+		"X-Frame-Options":              "DENY",
+		"Access-Control-Allow-Origin":  "",
+	} {
+		if got := resp.Header.Get(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	if strings.Contains(body, token) {
+		t.Error("the answer shows the token")
+	}
+	return resp, body
+}
+
+// refused checks an answer in the shape of errors.
+func refused(t *testing.T, resp *http.Response, body string, status int, detail string) {
+	t.Helper()
+	if resp.StatusCode != status {
+		t.Errorf("status %d, want %d", resp.StatusCode, status)
+	}
+	if got := resp.Header.Get("Content-Type"); got != "application/json" {
+		t.Errorf("Content-Type: %q", got)
+	}
+	if !strings.HasPrefix(body, `{"detail":"`) || !strings.HasSuffix(body, `"}`) || !strings.Contains(body, detail) {
+		t.Errorf("body %s, want a detail with %q", body, detail)
+	}
+}
