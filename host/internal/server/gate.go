@@ -1,0 +1,178 @@
+package server
+
+import (
+	"container/list"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+)
+
+// gate bounds the open connections of a listener. When it is full, the connection that has been
+// idle longest makes room for a new one; idle is between two requests, and before the first head
+// has arrived, so that neither kept-alive nor silent clients can lock others out. When none is
+// idle, the new one waits.
+type gate struct {
+	net.Listener
+	max int // 0 is no bound
+
+	mu      sync.Mutex // guards all below; never held while closing a connection
+	room    *sync.Cond // a connection was closed or became idle, or the gate stopped
+	open    map[*conn]struct{}
+	idle    list.List // of *conn, the longest first
+	stopped bool
+}
+
+// conn is an accepted connection; closing it makes room.
+type conn struct {
+	net.Conn
+	gate  *gate
+	once  sync.Once
+	err   error
+	place *list.Element // in gate.idle; guarded by gate.mu
+}
+
+func newGate(ln net.Listener, limit int) *gate {
+	g := &gate{Listener: ln, max: limit, open: map[*conn]struct{}{}}
+	g.room = sync.NewCond(&g.mu)
+	return g
+}
+
+// Accept takes the connection first and makes room then, so that nothing is closed for nobody. The
+// bound is passed by this one.
+func (g *gate) Accept() (net.Conn, error) {
+	nc, err := g.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{Conn: nc, gate: g}
+	g.mu.Lock()
+	for !g.stopped && g.max > 0 && len(g.open) >= g.max {
+		longest := g.idle.Front()
+		if longest == nil {
+			g.room.Wait()
+			continue
+		}
+		victim := g.notIdle(longest.Value.(*conn))
+		g.mu.Unlock()
+		_ = victim.Close()
+		g.mu.Lock()
+	}
+	defer g.mu.Unlock()
+	if g.stopped {
+		_ = nc.Close()
+		return nil, net.ErrClosed
+	}
+	g.open[c] = struct{}{}
+	c.place = g.idle.PushBack(c)
+	return c, nil
+}
+
+// Close stops accepting; open connections stay.
+func (g *gate) Close() error {
+	err := g.Listener.Close()
+	g.mu.Lock()
+	g.stopped = true
+	g.mu.Unlock()
+	g.room.Broadcast()
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// stop is Close, and closes idle connections now and as they become idle.
+func (g *gate) stop() {
+	_ = g.Close()
+	g.closeSome(func(c *conn) bool { return c.place != nil })
+}
+
+func (g *gate) closeAll() { g.closeSome(func(*conn) bool { return true }) }
+
+func (g *gate) closeSome(which func(*conn) bool) {
+	g.mu.Lock()
+	var list []*conn
+	for c := range g.open {
+		if which(c) {
+			list = append(list, c)
+		}
+	}
+	g.mu.Unlock()
+	for _, c := range list {
+		_ = c.Close()
+	}
+}
+
+// onState is the server's ConnState hook.
+func (g *gate) onState(nc net.Conn, state http.ConnState) {
+	c, plain := unwrap(nc)
+	if c == nil {
+		return
+	}
+	if plain != nil && state == http.StateIdle {
+		plain.answering.Store(false)
+	}
+	g.mu.Lock()
+	stopped := g.stopped
+	switch state {
+	case http.StateActive, http.StateHijacked, http.StateClosed:
+		g.notIdle(c)
+	case http.StateIdle:
+		if _, open := g.open[c]; open && c.place == nil {
+			c.place = g.idle.PushBack(c)
+			g.room.Signal()
+		}
+	}
+	g.mu.Unlock()
+	if stopped && state == http.StateIdle {
+		_ = c.Close()
+	}
+}
+
+// notIdle must be called under mu.
+func (g *gate) notIdle(c *conn) *conn {
+	if c.place != nil {
+		g.idle.Remove(c.place)
+		c.place = nil
+	}
+	return c
+}
+
+// Close may be called by anyone at any time; the first call counts.
+func (c *conn) Close() error {
+	c.once.Do(func() {
+		c.err = c.Conn.Close()
+		g := c.gate
+		g.mu.Lock()
+		g.notIdle(c)
+		delete(g.open, c)
+		g.mu.Unlock()
+		g.room.Signal()
+	})
+	return c.err
+}
+
+// CloseWrite ends our direction; net/http and plainConn use it to let a last answer arrive.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// unwrap finds what the gate and the plain listener made, below whatever net/http was given.
+func unwrap(nc net.Conn) (*conn, *plainConn) {
+	var plain *plainConn
+	switch c := nc.(type) {
+	case *plainConn:
+		plain, nc = c, c.Conn
+	case *tlsPlainConn:
+		plain, nc = &c.plainConn, c.Conn
+	}
+	if t, ok := nc.(*tls.Conn); ok {
+		nc = t.NetConn()
+	}
+	c, _ := nc.(*conn)
+	return c, plain
+}

@@ -1,0 +1,157 @@
+// Package server takes requests off a listener and guards what lies behind it: every wait for a
+// client has an end, every size a bound, and whatever is refused is refused in one JSON shape.
+//
+// It knows nothing of routes. A handler gets a request whose body cannot grow beyond the limit and
+// a writer that gives up on a client that no longer reads; it must not set deadlines itself.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/patchbay-run/patchbay/host/internal/config"
+)
+
+// stopGrace is how long handlers may take to return once their connections are closed.
+const stopGrace = 5 * time.Second
+
+// errStopping is the cause that handlers see when the drain time-out has cut them off.
+var errStopping = errors.New("server: stopping")
+
+// Options are what a Server is made from.
+type Options struct {
+	// Config must be complete, as config.Load returns it; zero sizes and times are no bound.
+	Config  config.Server
+	Handler http.Handler
+	Log     *slog.Logger // nil is silent
+	// Error writes the answers that are the server's own: 431, 500 and 505. It gets a writer that
+	// nothing was written to. nil is WriteDetail.
+	Error func(w http.ResponseWriter, r *http.Request, status int, detail string)
+}
+
+// Server serves one listener. Make it with New, use it once.
+type Server struct {
+	config   config.Server
+	next     http.Handler
+	log      *slog.Logger
+	fail     func(w http.ResponseWriter, r *http.Request, status int, detail string)
+	proxies  proxies
+	tls      *tls.Config // nil is plain HTTP
+	handlers handlers
+	once     sync.Once
+}
+
+// New checks the proxies and loads the certificate; nothing is opened and nothing needs closing.
+func New(o Options) (*Server, error) {
+	s := &Server{config: o.Config, next: o.Handler, log: o.Log, fail: o.Error}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.fail == nil {
+		s.fail = func(w http.ResponseWriter, _ *http.Request, status int, detail string) {
+			WriteDetail(w, status, detail)
+		}
+	}
+	var errs [2]error
+	s.proxies, errs[0] = parseProxies(o.Config.TrustedProxies)
+	s.tls, errs[1] = loadTLS(o.Config.TLS)
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Serve answers requests from ln, which it closes, until ctx is done or ln fails. Then it accepts
+// no more, closes idle connections, waits up to the drain time-out for requests to end, closes what
+// is left, hijacked connections too, and returns when the handlers have. The error is nil after an
+// orderly stop, and says so when requests had to be cut off.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	err := errors.New("serve: a server serves once; make another with New")
+	s.once.Do(func() { err = s.serve(ctx, ln) })
+	return err
+}
+
+func (s *Server) serve(ctx context.Context, ln net.Listener) error {
+	// Requests outlive ctx until the drain time-out.
+	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+
+	gate := newGate(ln, s.config.MaxConns)
+	var front net.Listener = &plainListener{gate}
+	if s.tls != nil {
+		front = newTLSListener(gate, s.tls, s.config.ReadHeaderTimeout, s.log)
+	}
+	maxHeader := int(s.config.MaxHeader)
+	if s.tls != nil {
+		// HTTP/2 answers its own 431 in HTML; up to here ours comes first.
+		maxHeader *= 2
+	}
+	srv := &http.Server{
+		Handler:           http.HandlerFunc(s.handle),
+		ReadHeaderTimeout: s.config.ReadHeaderTimeout,
+		IdleTimeout:       s.config.IdleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		TLSConfig:         s.tls,
+		BaseContext:       func(net.Listener) context.Context { return base },
+		ConnContext:       withConn,
+		ConnState:         gate.onState,
+		ErrorLog:          log.New(logWriter{s.log}, "", 0),
+		// An "OPTIONS *" with half a body would hold net/http's own answer for ever.
+		DisableGeneralOptionsHandler: true,
+		HTTP2:                        &http.HTTP2Config{WriteByteTimeout: s.config.WriteTimeout, SendPingTimeout: s.config.IdleTimeout},
+	}
+
+	var (
+		failed error
+		over   = make(chan struct{})
+	)
+	go func() {
+		failed = srv.Serve(front)
+		close(over)
+	}()
+	var errs []error
+	select {
+	case <-over:
+		errs = append(errs, fmt.Errorf("accept: %w", failed))
+	case <-ctx.Done():
+	}
+
+	drain, stop := context.WithTimeout(base, s.config.DrainTimeout)
+	defer stop()
+	gate.stop()
+	err := srv.Shutdown(drain)
+	<-over
+	// Handlers of hijacked connections are not what Shutdown waits for; their owner stops them.
+	if err != nil || !s.handlers.wait(drain) {
+		errs = append(errs, fmt.Errorf("requests were still running after drain_timeout (%v) and have been cut off", s.config.DrainTimeout))
+	}
+	cancel(errStopping)
+	gate.closeAll() // before srv's, whose closing may linger, one connection after the other
+	_ = srv.Close()
+	grace, stopWaiting := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
+	defer stopWaiting()
+	if !s.handlers.wait(grace) {
+		errs = append(errs, fmt.Errorf("handlers still run %v after their connections were closed", stopGrace))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
+	}
+	return nil
+}
+
+// logWriter takes net/http's own complaints, which are about clients.
+type logWriter struct{ log *slog.Logger }
+
+func (l logWriter) Write(p []byte) (int, error) {
+	l.log.Debug("http", "message", strings.TrimSpace(string(p)))
+	return len(p), nil
+}
