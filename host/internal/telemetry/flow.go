@@ -26,8 +26,9 @@ type point struct {
 
 // flow is the one truth about requests. A mutex rather than loose atomics: the integral of the
 // requests in flight needs their number and the time of its last change together, and a reader
-// that saw one without the other would be wrong by the whole uptime. The critical sections are
-// some tens of nanoseconds long (BenchmarkTrackParallel), and no caller is ever called in one.
+// that saw one without the other would be wrong by the whole uptime. A begin with
+// its end costs well under a microsecond, contended (BenchmarkTrackParallel), and nobody is ever
+// called while the lock is held.
 //
 // Moments are durations since the tracker's start.
 type flow struct {

@@ -93,7 +93,7 @@ func (s *System) sample(ctx context.Context) {
 	var failed error
 	if v, err := mem.VirtualMemoryWithContext(ctx); err != nil {
 		failed = err
-	} else {
+	} else if v.Total > 0 { // it is 0 where /proc cannot be read, and then the percentage is no number
 		next.MemoryPercent = round(v.UsedPercent, 1)
 		next.MemoryAvailableMiB = int64(v.Available >> 20)
 	}
