@@ -121,7 +121,11 @@ func (e *Engine) compile(ctx context.Context, c *compiled, binary []byte) (err e
 	if err := instantiateImports(ctx, c.runtime); err != nil {
 		return err
 	}
-	if c.module, err = c.runtime.CompileModule(ctx, binary); err != nil {
+	metered, err := meterModule(binary)
+	if err != nil {
+		return fmt.Errorf("read the module: %w", err)
+	}
+	if c.module, err = c.runtime.CompileModule(ctx, metered.Module); err != nil {
 		return fmt.Errorf("compile: %w", err)
 	}
 	return c.check()

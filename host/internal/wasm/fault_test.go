@@ -4,9 +4,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 )
@@ -64,6 +66,32 @@ func TestPanicOfAHandlerIsNoTrap(t *testing.T) {
 	}
 }
 
+func TestEndlessLoopIsStopped(t *testing.T) {
+	k := startKitchen(t, func(o *wasm.Options) { o.CPU = 50 * time.Millisecond })
+	_, err := k.do(t, "GET /loop", "")
+	var limit *wasm.CPUError
+	if !errors.As(err, &limit) {
+		t.Fatalf("got %v, want a CPUError", err)
+	}
+	k.must(t, "GET /word", "")
+}
+
+func TestCloseStopsAnEndlessLoop(t *testing.T) {
+	k := startKitchen(t, func(o *wasm.Options) { o.CPU = time.Hour })
+	done := make(chan error)
+	go func() {
+		_, err := k.do(t, "GET /loop", "")
+		done <- err
+	}()
+	for k.Stats().InFlight == 0 {
+		runtime.GC() // which the loop must not hold up
+	}
+	k.Close()
+	if err := <-done; !errors.Is(err, wasm.ErrStopped) {
+		t.Errorf("got %v, want ErrStopped", err)
+	}
+}
+
 func TestPluginThatCannotStart(t *testing.T) {
 	m := compile(t, openEngine(t))
 	for name, c := range map[string]struct {
@@ -94,8 +122,8 @@ func TestCompileRefusesWhatIsNoPlugin(t *testing.T) {
 	e := openEngine(t)
 	const head = "\x00asm\x01\x00\x00\x00"
 	for name, c := range map[string]struct{ module, want string }{
-		"nothing":        {"", "compile"},
-		"no wasm":        {"GIF89a", "compile"},
+		"nothing":        {"", "not a WebAssembly"},
+		"no wasm":        {"GIF89a", "not a WebAssembly"},
 		"empty module":   {head, "patchbay_poll"},
 		"import unknown": {head + "\x01\x04\x01\x60\x00\x00\x02\x0b\x01\x03env\x03foo\x00\x00", "env.foo"},
 	} {

@@ -30,6 +30,9 @@ func instantiateImports(ctx context.Context, r wazero.Runtime) error {
 	if err := instantiateWASI(ctx, r); err != nil {
 		return err
 	}
+	if err := instantiateMeter(ctx, r); err != nil {
+		return err
+	}
 	b := r.NewHostModuleBuilder(abi.ImportModule)
 	for _, f := range imports() {
 		call := f.call

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
@@ -16,13 +17,14 @@ import (
 // Options say how a plugin is run.
 type Options struct {
 	Name, Version string
-	Config        []byte   // a JSON object; nil is {}
-	Routes        []string // the manifest's, "METHOD /path", in its order
-	Secrets       []string // names of the secrets that are granted and present
-	Workers       int      // upper bound; 0 is one per CPU
-	Memory        int64    // bytes of linear memory of one worker
-	InFlight      int      // requests in one worker
-	Answer        int64    // bytes of one answer's body
+	Config        []byte        // a JSON object; nil is {}
+	Routes        []string      // the manifest's, "METHOD /path", in its order
+	Secrets       []string      // names of the secrets that are granted and present
+	Workers       int           // upper bound; 0 is one per CPU
+	CPU           time.Duration // CPU time of a worker between two polls
+	Memory        int64         // bytes of linear memory of one worker
+	InFlight      int           // requests in one worker
+	Answer        int64         // bytes of one answer's body
 	Capabilities  map[abi.OpCode]Capability
 	Log           *slog.Logger
 }
@@ -36,11 +38,13 @@ const (
 	restartCalm = 10 * time.Second // a worker that lived this long was no failure to start
 )
 
-// Pool is the workers of one loaded plugin. Its owner calls Close once.
+// Pool is the workers of one loaded plugin. Its owner calls Close.
 type Pool struct {
 	module       *Module
 	options      Options
 	configFields []abi.Field
+
+	busy atomic.Int64 // nanoseconds that guests have run
 
 	mu       sync.Mutex // guards what follows
 	workers  []*worker
@@ -256,9 +260,14 @@ func (p *Pool) quiet(ctx context.Context) error {
 	}
 }
 
-// Close ends every worker. Requests that are still in flight fail with ErrStopped.
+// Close ends every worker and returns when nothing of them is left. Requests that are still in flight fail with
+// ErrStopped. A second call does nothing.
 func (p *Pool) Close() {
 	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return
+	}
 	p.draining, p.closed = true, true
 	close(p.stop)
 	p.notifyLocked()
@@ -277,15 +286,16 @@ func (p *Pool) Close() {
 
 // Stats is a look at a pool.
 type Stats struct {
-	Workers   int    `json:"workers"`
-	Bound     int    `json:"workers_max"`
-	InFlight  int    `json:"in_flight"`
-	Waiting   int    `json:"mailbox"`      // events that no guest has taken yet
-	Memory    uint64 `json:"memory_bytes"` // linear memory of all workers
-	Requests  int64  `json:"requests"`
-	Traps     int64  `json:"traps"`
-	LastError string `json:"last_error,omitempty"`
-	Draining  bool   `json:"draining,omitempty"`
+	Workers   int     `json:"workers"`
+	Bound     int     `json:"workers_max"`
+	InFlight  int     `json:"in_flight"`
+	Waiting   int     `json:"mailbox"`      // events that no guest has taken yet
+	Memory    uint64  `json:"memory_bytes"` // linear memory of all workers
+	Requests  int64   `json:"requests"`
+	Busy      float64 `json:"busy_seconds"` // time that guests have run
+	Traps     int64   `json:"traps"`
+	LastError string  `json:"last_error,omitempty"`
+	Draining  bool    `json:"draining,omitempty"`
 }
 
 // Stats looks at the pool without stopping it.
@@ -294,7 +304,7 @@ func (p *Pool) Stats() Stats {
 	defer p.mu.Unlock()
 	s := Stats{
 		Workers: len(p.workers), Bound: p.options.Workers, InFlight: p.active,
-		Requests: p.requests, Traps: p.traps, LastError: p.lastErr, Draining: p.draining,
+		Busy: time.Duration(p.busy.Load()).Seconds(), Requests: p.requests, Traps: p.traps, LastError: p.lastErr, Draining: p.draining,
 	}
 	for _, w := range p.workers {
 		s.Memory += uint64(w.memory.Load())

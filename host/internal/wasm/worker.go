@@ -39,13 +39,17 @@ type worker struct {
 	poll api.Function
 	log  *guestLog
 
-	state  atomic.Int32
-	memory atomic.Uint32 // bytes of linear memory after the last poll
-	closed chan struct{} // closed when the instance is gone
+	state   atomic.Int32
+	memory  atomic.Uint32 // bytes of linear memory after the last poll
+	settled atomic.Bool   // it has started
+	closing atomic.Bool   // the worker is to end
+	closed  chan struct{} // closed when the instance is gone
 
 	// Only the goroutine that polls touches these.
 	stack    [1]uint64
 	readable bool // what the idle descriptor says next
+	gauge    gauge
+	cpuLimit time.Duration // of one poll
 
 	mu      sync.Mutex // guards what follows; call.mu may be taken while it is held, never the other way round
 	box     mailbox
@@ -57,8 +61,7 @@ type worker struct {
 	ops     map[uint64]*operation
 	ownOps  int // of the worker itself, among ops
 	timer   *time.Timer
-	due     int64 // when timer fires, nanoseconds; 0 is not set
-	closing bool
+	due     int64      // when timer fires, nanoseconds; 0 is not set
 	fault   error      // why it is dead
 	ready   chan error // gets the guest's READY
 }
@@ -101,6 +104,8 @@ func (p *Pool) startWorker(ctx context.Context) (*worker, error) {
 		closed: make(chan struct{}),
 		ops:    map[uint64]*operation{},
 		ready:  make(chan error, 1),
+
+		cpuLimit: startTimeout,
 	}
 	w.ctx = &workerContext{base, w}
 	started := false
@@ -149,6 +154,7 @@ func (p *Pool) startWorker(ctx context.Context) (*worker, error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	w.settled.Store(true)
 	started = true
 	return w, nil
 }
@@ -210,19 +216,25 @@ func (w *worker) kick() {
 // run polls until nothing came meanwhile. After rounds polls the rest is left to a goroutine of its own, so that
 // a request that brought one event does not work for others for ever; 0 is no bound.
 func (w *worker) run(rounds int) {
+	engine := w.pool.module.engine
 	for n := 1; ; n++ {
-		w.mu.Lock()
-		w.takes = 0
-		closing := w.closing
-		w.mu.Unlock()
-		if closing {
+		if w.closing.Load() {
 			w.die(errStopped)
 			return
+		}
+		w.mu.Lock()
+		w.takes = 0
+		w.mu.Unlock()
+		began := engine.nanotime()
+		w.gauge.begin(began)
+		if limit := w.pool.options.CPU; limit > 0 && w.settled.Load() {
+			w.cpuLimit = limit
 		}
 		if err := w.poll.CallWithStack(w.ctx, w.stack[:]); err != nil {
 			w.die(err)
 			return
 		}
+		w.pool.busy.Add(engine.nanotime() - began)
 		w.memory.Store(w.mod.Memory().Size())
 		w.mu.Lock()
 		more := w.box.len() > 0
@@ -313,9 +325,7 @@ func (w *worker) die(fault error) {
 
 // close ends the worker from outside and waits until the instance is gone.
 func (w *worker) close(fault error) {
-	w.mu.Lock()
-	w.closing = true
-	w.mu.Unlock()
+	w.closing.Store(true)
 	if w.poll == nil { // never polled: this goroutine is the one that may end it
 		w.fault = fault
 		w.state.Store(dead)

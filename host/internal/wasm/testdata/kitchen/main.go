@@ -49,6 +49,7 @@ func setup(p *plugin.Plugin) error {
 			return context.Cause(r.Context())
 		},
 		"POST /count": count,
+		"GET /loop":   loop,
 	} {
 		p.Handle(route, h)
 	}
@@ -143,4 +144,14 @@ func memory(*plugin.Response, *plugin.Request) error {
 	for {
 		keep = append(keep, make([]byte, 1<<20))
 	}
+}
+
+// loop computes without end.
+func loop(w *plugin.Response, _ *plugin.Request) error {
+	n := 0
+	for i := 0; i >= 0; i++ {
+		n += i * n
+	}
+	_, err := fmt.Fprint(w, n)
+	return err
 }
