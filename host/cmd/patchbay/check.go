@@ -1,0 +1,56 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/plugin"
+)
+
+func (p *process) check() *cobra.Command {
+	var flags configFlags
+	c := &cobra.Command{
+		Use:   "check",
+		Short: "Say everything that is wrong with a configuration, without serving",
+		Long: `Check reads the configuration as serve does, and the plugins' files with their manifests. It prints every
+problem it finds, each with its file, line and path, and warns of wishes of plugins that are not granted. Nothing is opened,
+compiled or called.`,
+		Example: `  patchbay check --config configs/dev.yaml`,
+		Args:    args(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			o, err := flags.options(p)
+			if err != nil {
+				return err
+			}
+			settings, err := config.Load(o)
+			if err != nil {
+				return err
+			}
+			var problems []error
+			for _, entry := range settings.Plugins {
+				s, err := plugin.Read(entry)
+				if err != nil {
+					problems = append(problems, err)
+					continue
+				}
+				warnings, err := plugin.Check(entry, s.Manifest)
+				if err != nil {
+					problems = append(problems, err)
+				}
+				for _, w := range warnings {
+					fmt.Fprintln(p.stderr, "warning:", w)
+				}
+			}
+			if err := errors.Join(problems...); err != nil {
+				return err
+			}
+			fmt.Fprintf(p.stdout, "ok: %d plugins, %d upstreams\n", len(settings.Plugins), len(settings.Upstreams))
+			return nil
+		},
+	}
+	flags.add(c)
+	return c
+}

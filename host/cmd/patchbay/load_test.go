@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/patchbay-run/patchbay/host/internal/guesttest"
+)
+
+// BenchmarkSearches sends 1,000 searches at once to a server process of its own, with one worker and a provider
+// that answers after one second, and looks at /api/health meanwhile. The server's memory and CPU time are the
+// process's own; load and provider are in this one.
+func BenchmarkSearches(b *testing.B) {
+	const searches = 1000
+	for _, conns := range []int{1000, 200} {
+		b.Run(fmt.Sprint("conns=", conns), func(b *testing.B) {
+			provider := httptest.NewServer(slowProvider(time.Second))
+			defer provider.Close()
+			for b.Loop() {
+				s := startServer(b, searchConfig(b, provider.URL, conns))
+				s.post(b, "/api/tools/search", `{"q":"warm up"}`)
+				time.Sleep(time.Second) // what the start left behind goes
+				before, cpu := s.memory(b), s.cpu(b)
+				ctx, stop := context.WithCancel(context.Background())
+				health := s.watchHealth(ctx)
+				peak := s.watchMemory(ctx, b)
+				began := time.Now()
+				var all sync.WaitGroup
+				for i := range searches {
+					all.Go(func() { s.post(b, "/api/tools/search", fmt.Sprintf(`{"q":"query %d"}`, i)) })
+				}
+				all.Wait()
+				b.ReportMetric(time.Since(began).Seconds(), "wall-s")
+				stop()
+				latencies := <-health
+				slices.Sort(latencies)
+				b.ReportMetric(latencies[len(latencies)*99/100].Seconds()*1e3, "health-p99-ms")
+				b.ReportMetric((<-peak-before)/(1<<20), "more-MiB")
+				b.ReportMetric((s.cpu(b)-cpu).Seconds()*1e3/searches, "cpu-ms/search")
+				s.stop(b)
+			}
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// slowProvider answers as Tavily does.
+func slowProvider(delay time.Duration) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		time.Sleep(delay)
+		type result struct {
+			Title   string  `json:"title"`
+			URL     string  `json:"url"`
+			Content string  `json:"content"`
+			Raw     string  `json:"raw_content"`
+			Score   float64 `json:"score"`
+		}
+		var out struct {
+			Results []result `json:"results"`
+		}
+		for i := range 8 {
+			text := fmt.Sprintf("Result %d. Costs fell from $3.50 to $1.25 per million tokens. ", i) +
+				strings.Repeat("The sandbox keeps each plugin in a memory of its own. ", 20)
+			out.Results = append(out.Results, result{fmt.Sprint("Title ", i), fmt.Sprint("https://example.org/", i), text[:300], text, 0.9})
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(out)
+	})
+}
+
+func searchConfig(b *testing.B, provider string, conns int) string {
+	host, port, err := net.SplitHostPort(strings.TrimPrefix(provider, "http://"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return fmt.Sprintf(`
+client: {max_conns: %d}
+cache_dir: %q
+secrets:
+  tavily: {env: TAVILY_API_KEY, hosts: [%s], insecure: true}
+plugins:
+  - name: search
+    source: %q
+    routes: ["POST /api/tools/search"]
+    workers: 1
+    grant:
+      fetch:
+        - {host: %s, scheme: http, port: %s, private: true, methods: [POST], paths: [/search], secret: tavily}
+    config: {provider: tavily, tavily: {endpoint: %q}}
+`, conns, filepath.Join(guesttest.Cache(b), "server"), host,
+		guesttest.Build(b, filepath.Join(guesttest.Root(), "plugins", "search")), host, port, provider)
+}
+
+// serverProcess is a patchbay process.
+type serverProcess struct {
+	cmd    *exec.Cmd
+	url    string
+	client *http.Client
+}
+
+func startServer(b *testing.B, config string) *serverProcess {
+	b.Helper()
+	dir := b.TempDir()
+	binary := filepath.Join(dir, "patchbay")
+	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	file := filepath.Join(dir, "host.yaml")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	s := &serverProcess{url: "http://" + freeAddr(b), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2000}}}
+	s.cmd = exec.Command(binary, "serve", "--config", file, "--listen", strings.TrimPrefix(s.url, "http://"), "--set", "admin.listen="+freeAddr(b))
+	s.cmd.Env = []string{"TAVILY_API_KEY=a-key-for-the-benchmark"}
+	s.cmd.Stderr = os.Stderr
+	if err := s.cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = s.cmd.Process.Kill() })
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		resp, err := s.client.Get(s.url + "/readyz")
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return s
+			}
+		}
+		if time.Now().After(deadline) {
+			b.Fatal("the server was not ready in 30 s: ", err)
+		}
+	}
+}
+
+func freeAddr(b *testing.B) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func (s *serverProcess) post(b *testing.B, path, body string) {
+	resp, err := s.client.Post(s.url+path, "application/json", strings.NewReader(body))
+	if err != nil {
+		b.Error(err)
+		return
+	}
+	defer resp.Body.Close()
+	if n, err := io.Copy(io.Discard, resp.Body); err != nil || n < 100 || resp.StatusCode != http.StatusOK {
+		b.Errorf("status %d, %d bytes, %v", resp.StatusCode, n, err)
+	}
+}
+
+func (s *serverProcess) watchHealth(ctx context.Context) <-chan []time.Duration {
+	out := make(chan []time.Duration, 1)
+	go func() {
+		var took []time.Duration
+		client := &http.Client{Transport: &http.Transport{}}
+		for ctx.Err() == nil {
+			began := time.Now()
+			resp, err := client.Get(s.url + "/api/health")
+			if err == nil {
+				_, _ = io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+			}
+			took = append(took, time.Since(began))
+			time.Sleep(5 * time.Millisecond)
+		}
+		client.CloseIdleConnections()
+		out <- took
+	}()
+	return out
+}
+
+func (s *serverProcess) watchMemory(ctx context.Context, b *testing.B) <-chan float64 {
+	out := make(chan float64, 1)
+	go func() {
+		peak := 0.0
+		for ctx.Err() == nil {
+			peak = max(peak, s.memory(b))
+			time.Sleep(20 * time.Millisecond)
+		}
+		out <- peak
+	}()
+	return out
+}
+
+// memory is the process's resident set, in bytes.
+func (s *serverProcess) memory(b *testing.B) float64 {
+	fields := strings.Fields(s.proc(b, "statm"))
+	pages, err := strconv.ParseFloat(fields[1], 64)
+	if err != nil {
+		b.Error(err)
+	}
+	return pages * float64(os.Getpagesize())
+}
+
+// cpu is the CPU time of the process; proc(5) counts it in hundredths of a second.
+func (s *serverProcess) cpu(b *testing.B) time.Duration {
+	_, rest, _ := strings.Cut(s.proc(b, "stat"), ") ")
+	fields := strings.Fields(rest)
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
+func (s *serverProcess) proc(b *testing.B, name string) string {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", s.cmd.Process.Pid, name))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return string(text)
+}
+
+func (s *serverProcess) stop(b *testing.B) {
+	_ = s.cmd.Process.Signal(os.Interrupt)
+	if err := s.cmd.Wait(); err != nil {
+		b.Error("the server's end: ", err)
+	}
+	s.client.CloseIdleConnections()
+}

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/patchbay-run/patchbay/host/internal/guesttest"
+)
+
+// TestMain lets scripts call the command as patchbay, in a process of its own.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"patchbay": main})
+}
+
+// TestScripts runs testdata/*.txtar: what a person types, and what they get.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			models := guesttest.Build(t, filepath.Join(guesttest.Root(), "plugins", "models"))
+			e.Setenv("MODELS_WASM", models)
+			e.Setenv("ROOT", guesttest.Root())
+			for _, name := range []string{"HOME", "GOCACHE", "GOPATH", "GOMODCACHE", "GOPROXY", "GOFLAGS", "GOSUMDB"} {
+				if v, ok := os.LookupEnv(name); ok {
+					e.Setenv(name, v)
+				}
+			}
+			return os.Symlink(models, filepath.Join(e.WorkDir, "models.wasm"))
+		},
+	})
+}

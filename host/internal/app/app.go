@@ -1,0 +1,292 @@
+// Package app is the one place where the server is put together: New wires the parts, Run serves until it is told to
+// stop, reload swaps what changed.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/patchbay-run/patchbay/host/internal/admin"
+	"github.com/patchbay-run/patchbay/host/internal/capability"
+	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/live"
+	"github.com/patchbay-run/patchbay/host/internal/plugin"
+	"github.com/patchbay-run/patchbay/host/internal/route"
+	"github.com/patchbay-run/patchbay/host/internal/server"
+	"github.com/patchbay-run/patchbay/host/internal/telemetry"
+	"github.com/patchbay-run/patchbay/host/internal/upstream"
+	"github.com/patchbay-run/patchbay/host/internal/wasm"
+)
+
+// Options are what the process hands in.
+type Options struct {
+	Config  config.Options
+	Version string
+	Log     *slog.Logger
+}
+
+// App is a server. Make it with New; Run frees everything it holds, and so does Close when Run was never called.
+type App struct {
+	options Options
+	log     *slog.Logger
+
+	public, private net.Listener
+	engine          *wasm.Engine
+	demo            *demoUpstream
+	host            *capability.Host
+	loader          *plugin.Loader
+	routes          *route.Handler
+	tracker         *telemetry.Tracker
+	system          *telemetry.System
+	report          *telemetry.Report
+	registry        *telemetry.Registry
+	hub             *live.Hub
+	server, admin   *server.Server
+
+	reloading sync.Mutex // held by whoever makes the next state
+	state     atomic.Pointer[state]
+	closed    bool               // guarded by reloading
+	retired   sync.WaitGroup     // generations that drain
+	lifetime  context.Context    // ends when Close begins
+	end       context.CancelFunc // ends it
+}
+
+// state is what is in force: made whole, never changed, swapped whole.
+type state struct {
+	config  *config.Config
+	plugins []*slot  // in the order of the configuration
+	broken  *problem // why the newest configuration is not this one
+}
+
+// New reads the configuration, opens the listeners and loads every plugin: what cannot serve fails here.
+func New(ctx context.Context, o Options) (*App, error) {
+	c, err := config.Load(o.Config)
+	if err != nil {
+		return nil, err
+	}
+	a := &App{options: o, log: o.Log}
+	a.lifetime, a.end = context.WithCancel(context.WithoutCancel(ctx))
+	a.state.Store(&state{config: c})
+	built := false
+	defer func() {
+		if !built {
+			a.Close()
+		}
+	}()
+	cache, err := cacheDir(c)
+	if err != nil {
+		return nil, err
+	}
+	if a.public, err = net.Listen("tcp", c.Server.Listen); err != nil {
+		return nil, fmt.Errorf("open server.listen: %w", err)
+	}
+	if a.private, err = net.Listen("tcp", c.Admin.Listen); err != nil {
+		return nil, fmt.Errorf("open admin.listen: %w", err)
+	}
+	if a.engine, err = wasm.Open(filepath.Join(cache, "compiled")); err != nil {
+		return nil, err
+	}
+	a.demo = newDemoUpstream(c.Demo, a.log)
+	a.routes = route.NewHandler(a.log)
+	parts, err := a.parts(c, nil)
+	if err != nil {
+		return nil, err
+	}
+	a.host = capability.NewHost(parts)
+	a.loader = &plugin.Loader{Engine: a.engine, Host: a.host, Log: a.log}
+	if err := a.observe(ctx, c); err != nil {
+		return nil, err
+	}
+	if err := a.serve(c, cache); err != nil {
+		return nil, err
+	}
+	if err := a.loadAll(ctx, c); err != nil {
+		return nil, err
+	}
+	built = true
+	return a, nil
+}
+
+// parts reads the secrets and makes the pools; those of old that did not change go on.
+func (a *App) parts(c *config.Config, old *capability.Parts) (*capability.Parts, error) {
+	secrets, err := capability.ReadSecrets(c.Secrets, a.options.Config.Environ)
+	if err != nil {
+		return nil, err
+	}
+	var set *upstream.Set
+	if old == nil {
+		set, err = upstream.New(c.Client, c.Upstreams, a.demo.resolve)
+	} else {
+		set, err = old.Upstreams.Reload(c.Client, c.Upstreams)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &capability.Parts{Upstreams: set, Named: c.Upstreams, Secrets: secrets}, nil
+}
+
+// observe makes what counts and measures.
+func (a *App) observe(ctx context.Context, c *config.Config) (err error) {
+	a.tracker = telemetry.NewTracker(telemetry.TrackerOptions{Log: a.log})
+	a.system = telemetry.NewSystem(ctx, telemetry.SystemOptions{Log: a.log})
+	a.report = telemetry.NewReport(telemetry.ReportOptions{Tracker: a.tracker, System: a.system, Limit: a.outbound, Status: a.health})
+	if a.registry, err = telemetry.NewRegistry(telemetry.RegistryOptions{Tracker: a.tracker, Version: a.options.Version, Log: a.log}); err != nil {
+		return err
+	}
+	return a.feed(c)
+}
+
+// serve makes the two servers; nothing is accepted yet.
+func (a *App) serve(c *config.Config, cache string) (err error) {
+	public := a.tracker.Track(server.CORS(c.Server.CORS)(a.routes))
+	if a.server, err = server.New(server.Options{Config: c.Server, Handler: public, Log: a.log, Error: route.Error}); err != nil {
+		return err
+	}
+	path := c.Admin.TokenFile
+	if path == "" {
+		path = filepath.Join(cache, "admin-token")
+	}
+	token, err := admin.ReadToken(path)
+	if err != nil {
+		return err
+	}
+	a.log.Info("the admin listener asks for a token", "listen", a.private.Addr().String(), "token_file", path)
+	private, err := admin.New(admin.Options{
+		Token: token, Listen: c.Admin.Listen, View: a,
+		Metrics: a.registry.Handler(), Live: a.hub, Log: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	guarded := config.Default().Server // the operator's listener has the bounds of a public one, but not its settings
+	a.admin, err = server.New(server.Options{Config: guarded, Handler: private, Log: a.log})
+	return err
+}
+
+// Addr is where the public listener is reached.
+func (a *App) Addr() net.Addr { return a.public.Addr() }
+
+// AdminAddr is where the admin listener is reached.
+func (a *App) AdminAddr() net.Addr { return a.private.Addr() }
+
+// Run serves until ctx ends, then lets requests finish, and frees everything before it returns. A value on
+// reload has it look at the configuration and the plugins again; changes on disk do so too.
+func (a *App) Run(ctx context.Context, reload <-chan os.Signal) error {
+	defer a.Close()
+	watch, err := a.watchFiles()
+	if err != nil {
+		return err
+	}
+	defer watch.close()
+	a.log.Info("serving", "listen", a.public.Addr().String())
+
+	// What observes outlives the servers, so that the last request is still counted.
+	observing, stopObserving := context.WithCancel(context.WithoutCancel(ctx))
+	var observers errgroup.Group
+	observers.Go(func() error { return a.system.Run(observing) })
+	defer func() {
+		stopObserving()
+		_ = observers.Wait()
+	}()
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return a.hub.Run(ctx) })
+	group.Go(func() error { return a.server.Serve(ctx, a.public) })
+	group.Go(func() error { return a.admin.Serve(ctx, a.private) })
+	group.Go(func() error { return watch.run(ctx, reload, a.Reload) })
+	return group.Wait()
+}
+
+// Close frees what New made, in the reverse order. Run calls it.
+func (a *App) Close() {
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	if a.closed {
+		return
+	}
+	a.closed = true
+	a.end()
+	for _, l := range []net.Listener{a.public, a.private} {
+		if l != nil {
+			_ = l.Close() // the servers have closed them if they ran
+		}
+	}
+	for _, s := range a.state.Load().plugins {
+		if s.generation != nil {
+			a.retire(s.generation)
+		}
+	}
+	a.retired.Wait()
+	if a.host != nil {
+		a.host.Parts().Upstreams.Close()
+	}
+	if a.demo != nil {
+		a.demo.close()
+	}
+	if a.engine != nil {
+		if err := a.engine.Close(); err != nil {
+			a.log.Error("close the engine", "error", err)
+		}
+	}
+}
+
+// cacheDir is the folder for what the server makes itself.
+func cacheDir(c *config.Config) (string, error) {
+	if c.CacheDir != "" {
+		return c.CacheDir, nil
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find the user's cache folder: %w: set cache_dir", err)
+	}
+	return filepath.Join(dir, "patchbay"), nil
+}
+
+// hostRoutes are what the host answers itself.
+func (a *App) hostRoutes() map[string]http.Handler {
+	text := func(kind, body string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", kind)
+			_, _ = w.Write([]byte(body))
+		})
+	}
+	return map[string]http.Handler{
+		"GET /{$}":         text("application/json", `{"message":"Patchbay is running"}`),
+		"GET /config.js":   text("text/javascript; charset=utf-8", "window.CONFIG = {BACKEND_URL: ''};\n"),
+		"GET /api/health":  a.report.HealthHandler(),
+		"GET /api/metrics": a.report.MetricsHandler(),
+		"GET /api/live":    a.hub,
+		"GET /livez":       probe("GET /livez", text("text/plain; charset=utf-8", "ok\n")),
+		"GET /readyz":      probe("GET /readyz", http.HandlerFunc(a.readyz)),
+	}
+}
+
+// probe keeps the time that a probe takes out of what is said of the service.
+func probe(pattern string, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		telemetry.SetProbe(r.Context(), pattern)
+		h.ServeHTTP(w, r)
+	})
+}
+
+// readyz says whether every plugin serves, and no more: the reasons are on the admin listener.
+func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
+	if !a.Ready().Ready {
+		route.Error(w, r, http.StatusServiceUnavailable, "Not ready")
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = w.Write([]byte("ok\n"))
+}
+
+var errClosing = errors.New("the server is stopping")

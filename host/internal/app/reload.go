@@ -1,0 +1,198 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/plugin"
+	"github.com/patchbay-run/patchbay/host/internal/route"
+)
+
+// slot is one entry of the plugins list: what serves, and why the newest does not.
+type slot struct {
+	config     config.Plugin      // the newest
+	generation *plugin.Generation // nil: not loaded
+	problem    *problem           // nil: the newest serves
+}
+
+// problem is why something on disk is not in force.
+type problem struct {
+	text  string
+	since time.Time
+}
+
+// loadAll loads the plugins of a first configuration. One that does not load is an error, all of them at once.
+func (a *App) loadAll(ctx context.Context, c *config.Config) error {
+	slots := a.load(ctx, c, nil)
+	a.state.Store(&state{config: c, plugins: slots})
+	var problems []error
+	for _, s := range slots {
+		if s.problem != nil {
+			problems = append(problems, errors.New(s.problem.text))
+		}
+	}
+	if err := errors.Join(problems...); err != nil {
+		return err
+	}
+	table, err := a.table(slots)
+	if err != nil {
+		return err
+	}
+	a.routes.Swap(table)
+	return nil
+}
+
+// load makes a generation of each plugin, or keeps the one that is the same. What does not load leaves the old one.
+func (a *App) load(ctx context.Context, c *config.Config, old []*slot) []*slot {
+	slots := make([]*slot, len(c.Plugins))
+	var loading sync.WaitGroup
+	for i, p := range c.Plugins {
+		s := &slot{config: p}
+		slots[i] = s
+		for _, o := range old {
+			if o.config.Name == p.Name {
+				s.generation = o.generation
+			}
+		}
+		if s.generation != nil && a.loader.Current(s.generation, p) {
+			continue
+		}
+		loading.Go(func() {
+			g, err := a.loader.Load(ctx, p)
+			if err != nil {
+				s.problem = &problem{err.Error(), time.Now()}
+				return
+			}
+			a.log.Info("plugin loaded", "plugin", p.Name, "version", g.Manifest.Version, "digest", g.Digest.String())
+			s.generation = g
+		})
+	}
+	loading.Wait()
+	return slots
+}
+
+func (a *App) table(slots []*slot) (*route.Table, error) {
+	var serving []*plugin.Generation
+	var missing []route.Unloaded
+	for _, s := range slots {
+		if s.generation != nil {
+			serving = append(serving, s.generation)
+		} else {
+			missing = append(missing, route.Unloaded{Config: s.config})
+		}
+	}
+	return route.NewTable(a.routes, a.hostRoutes(), serving, missing)
+}
+
+// Reload looks at the configuration file and the plugins' files, builds what changed off to the side, swaps the
+// route table in one step and drains what was replaced. What cannot be loaded leaves the old in force; the error says why.
+func (a *App) Reload(ctx context.Context) error {
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	if a.closed {
+		return errClosing
+	}
+	before := a.state.Load()
+	c, err := config.Load(a.options.Config)
+	if err != nil {
+		return a.reject(err)
+	}
+	parts := a.host.Parts()
+	changed := !reflect.DeepEqual(before.config, c)
+	next, err := a.parts(c, parts)
+	if err != nil {
+		return a.reject(err)
+	}
+	a.host.Swap(next)
+	slots := a.load(ctx, c, before.plugins)
+	table, err := a.table(slots)
+	if err != nil {
+		a.host.Swap(parts)
+		next.Upstreams.Close()
+		a.retireMissing(slots, before.plugins)
+		return a.reject(err)
+	}
+	a.routes.Swap(table)
+	a.state.Store(&state{config: c, plugins: slots})
+	a.retireMissing(before.plugins, slots)
+	parts.Upstreams.Close()
+	if changed {
+		a.warnFixed(before.config, c)
+		a.log.Info("configuration in force", "file", a.options.Config.File)
+	}
+	var problems []error
+	for _, s := range slots {
+		if s.problem != nil {
+			problems = append(problems, errors.New(s.problem.text))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// reject keeps everything as it is and remembers why.
+func (a *App) reject(err error) error {
+	kept := *a.state.Load()
+	kept.broken = &problem{err.Error(), time.Now()}
+	a.state.Store(&kept)
+	return fmt.Errorf("the configuration stays as it was: %w", err)
+}
+
+// retireMissing retires the generations of slots that are in none of kept.
+func (a *App) retireMissing(slots, kept []*slot) {
+	for _, s := range slots {
+		if s.generation != nil && !holds(kept, s.generation) {
+			a.retire(s.generation)
+		}
+	}
+}
+
+func holds(slots []*slot, g *plugin.Generation) bool {
+	for _, s := range slots {
+		if s.generation == g {
+			return true
+		}
+	}
+	return false
+}
+
+// swapDrain is how long a replaced generation may finish what it has begun, long streams included. When the server
+// itself stops, it has let its requests finish already.
+const swapDrain = 30 * time.Minute
+
+func (a *App) retire(g *plugin.Generation) {
+	a.retired.Go(func() {
+		ctx, cancel := context.WithTimeout(a.lifetime, swapDrain)
+		defer cancel()
+		g.Retire(ctx)
+	})
+}
+
+// warnFixed names settings that changed but are read at the start only.
+func (a *App) warnFixed(old, c *config.Config) {
+	for _, s := range []struct {
+		name     string
+		old, new any
+	}{
+		{"server", old.Server, c.Server}, {"admin", old.Admin, c.Admin}, {"log", old.Log, c.Log},
+		{"live", old.Live, c.Live}, {"demo", old.Demo, c.Demo}, {"cache_dir", old.CacheDir, c.CacheDir},
+	} {
+		if !reflect.DeepEqual(s.old, s.new) {
+			a.log.Warn("a setting changed that takes effect at the next start", "setting", s.name)
+		}
+	}
+}
+
+// outbound is how many calls may be under way at once, which bounds how many requests can make progress.
+func (a *App) outbound() int {
+	c := a.state.Load().config
+	n := c.Client.MaxConns
+	for _, u := range c.Upstreams {
+		n += u.MaxConns
+	}
+	return n
+}

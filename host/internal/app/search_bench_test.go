@@ -1,0 +1,141 @@
+package app_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/patchbay-run/patchbay/host/internal/guesttest"
+	"github.com/patchbay-run/patchbay/host/internal/wasm"
+	"github.com/patchbay-run/patchbay/sdk/go/abi"
+)
+
+// BenchmarkSearchGuest is what one search costs in the plugin itself: the time that its one worker runs, without HTTP
+// and without the wait for a provider. A worker is one thread, so this bounds how many searches a second it answers.
+// The best round is reported, since that time is wall time and other processes take theirs from it.
+func BenchmarkSearchGuest(b *testing.B) {
+	for _, kind := range []string{"text", "markdown", "html"} {
+		reply := tavilyReply(b, kind)
+		b.Run(kind, func(b *testing.B) {
+			pool := startSearch(b, reply)
+			const round = 50
+			search(b, pool, round) // grows the guest's memory
+			best := time.Duration(1<<63 - 1)
+			for b.Loop() {
+				before := pool.Stats()
+				search(b, pool, round)
+				after := pool.Stats()
+				busy := time.Duration((after.Busy - before.Busy) * float64(time.Second))
+				best = min(best, busy/time.Duration(after.Requests-before.Requests))
+			}
+			b.ReportMetric(float64(best.Microseconds()), "guest-µs/search")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// tavilyReply is what a provider answers: eight pages of 1.2 KB.
+func tavilyReply(b *testing.B, kind string) string {
+	type result struct {
+		Title   string  `json:"title"`
+		URL     string  `json:"url"`
+		Content string  `json:"content"`
+		Raw     string  `json:"raw_content"`
+		Score   float64 `json:"score"`
+	}
+	var out struct {
+		Results []result `json:"results"`
+	}
+	for i := range 8 {
+		content := fmt.Sprintf("Result %d. Costs fell from $3.50 to $1.25 per million tokens. ", i) +
+			strings.Repeat("The sandbox keeps each plugin in a memory of its own. ", 20)
+		raw := content
+		switch kind {
+		case "markdown":
+			raw = "# Result\r\n\r\n* [Home](/)\n* [About](/about)\n\n" + numbered(13,
+				"**Sandbox** %d keeps each [plugin](https://example.org/plugin) in a “memory” of its own.\n\n") + "Privacy policy\n"
+		case "html":
+			raw = "<html><head><title>T</title></head><body><nav><a href=\"/\">Home</a></nav>\n" + numbered(12,
+				"<p>The <b>sandbox</b> %d keeps each <a href=\"/plugin\">plugin</a> in a memory&nbsp;of its own.</p>\n") + "</body></html>"
+		}
+		out.Results = append(out.Results, result{fmt.Sprint("Title ", i), fmt.Sprint("https://example.org/", i), content[:300], raw, 0.9})
+	}
+	reply, err := json.Marshal(out)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return string(reply)
+}
+
+// numbered is n lines of a format, no two alike: a line that comes again is not kept.
+func numbered(n int, format string) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, format, i)
+	}
+	return b.String()
+}
+
+// startSearch is one worker of the plugin, whose every fetch gets reply.
+func startSearch(b *testing.B, reply string) *wasm.Pool {
+	engine, err := wasm.Open(filepath.Join(guesttest.Cache(b), "compiled"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = engine.Close() })
+	binary, err := os.ReadFile(guest(b, "search"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	module, err := engine.Compile(b.Context(), binary)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(module.Release)
+	pool, err := module.Start(b.Context(), wasm.Options{
+		Name: "search", Version: "1.0.0", Routes: []string{"POST /api/tools/search"}, Config: []byte(`{"provider":"tavily"}`), Secrets: []string{"tavily"},
+		Workers: 1, Memory: 64 << 20, InFlight: 64, Answer: 1 << 20, Log: slog.New(slog.DiscardHandler),
+		Capabilities: map[abi.OpCode]wasm.Capability{abi.OpFetch: func(context.Context, *wasm.Operation) (*wasm.Reply, error) {
+			return &wasm.Reply{Status: 200, Body: io.NopCloser(strings.NewReader(reply)), Length: int64(len(reply))}, nil
+		}},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(pool.Close)
+	return pool
+}
+
+// search has n searches answered, one after the other.
+func search(b *testing.B, pool *wasm.Pool, n int) {
+	for range n {
+		body := queryBody{strings.NewReader(`{"q":"what does a sandbox cost"}`)}
+		a := &countedAnswer{}
+		if err := pool.Serve(b.Context(), &wasm.Request{
+			ID: "bench", Timeout: patience, Body: body,
+			Fields: []abi.Field{{Name: ":method", Value: "POST"}, {Name: ":path", Value: "/api/tools/search"}, {Name: ":query"}},
+		}, a); err != nil || a.status != 200 || a.bytes < 5000 {
+			b.Fatalf("status %d, %d bytes, %v", a.status, a.bytes, err)
+		}
+	}
+}
+
+// queryBody is a request's body that is all there.
+type queryBody struct{ *strings.Reader }
+
+func (queryBody) Close() error { return nil }
+func (queryBody) Duplex()      {}
+
+// countedAnswer is a sink that only counts.
+type countedAnswer struct{ status, bytes int }
+
+func (a *countedAnswer) Head(status int, _ []abi.Field, _ int64) error { a.status = status; return nil }
+func (a *countedAnswer) Write(p []byte) error                          { a.bytes += len(p); return nil }
+func (a *countedAnswer) Flush() error                                  { return nil }

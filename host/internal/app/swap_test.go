@@ -1,0 +1,438 @@
+package app_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/patchbay-run/patchbay/host/internal/guesttest"
+	"github.com/patchbay-run/patchbay/host/internal/plugin"
+)
+
+// load keeps asking from n clients until stop, which gives how many were answered. Whatever is not 200 fails the test.
+func (p *patchbay) load(n int, method, path, body string) (stop func() int64) {
+	var answered atomic.Int64
+	var over atomic.Bool
+	var all sync.WaitGroup
+	for range n {
+		all.Go(func() {
+			for !over.Load() {
+				a, err := p.try(p.Context(), method, p.url+path, body)
+				if err != nil || a.status != 200 {
+					p.Errorf("under load: %v %v", a, err)
+					return
+				}
+				answered.Add(1)
+			}
+		})
+	}
+	stop = sync.OnceValue(func() int64 {
+		over.Store(true)
+		all.Wait()
+		return answered.Load()
+	})
+	p.Cleanup(func() { stop() })
+	return stop
+}
+
+// swapIn writes a configuration and waits until is true.
+func (p *patchbay) swapIn(s setup, what string, is func() bool) {
+	p.Helper()
+	replace(p.T, p.file, s.yaml(p.T))
+	eventually(p.T, what, is)
+}
+
+func (p *patchbay) resultCount() int {
+	p.Helper()
+	return len(decode[found](p.T, p.ok("POST", "/api/tools/search", searchBody("hi"))).Result.Results)
+}
+
+// TestSwapConfigUnderLoad: no request fails, new requests see the new value.
+func TestSwapConfigUnderLoad(t *testing.T) {
+	tavily := newTavily(t, nil)
+	s := setup{plugins: "search", tavily: tavily.url, workers: 2}
+	p := serve(t, s)
+	stop := p.load(8, "POST", "/api/tools/search", searchBody("hi"))
+	for _, n := range []int{3, 5, 7} {
+		s.search = fmt.Sprintf("max_results: %d", n)
+		p.swapIn(s, "the new value", func() bool { return p.resultCount() == n })
+	}
+	if n := stop(); n == 0 {
+		t.Error("there was no load")
+	}
+}
+
+// TestSwapEndpointUnderLoad: the provider of the plugin moves, and the upstream that the plugin was set to is renamed in
+// the same edit. Whoever was asked by the old generation asks the old one.
+func TestSwapEndpointUnderLoad(t *testing.T) {
+	one, two := newGPUStack(t, nil), newGPUStack(t, nil)
+	s := setup{plugins: "models", gpustack: one.url, models: one.url}
+	p := serve(t, s)
+	stop := p.load(8, "GET", "/api/models", "")
+	for i := range 4 {
+		was, now := one.seen.Load(), two.seen.Load()
+		if i%2 == 0 {
+			s.models, s.gpustack = "", two.url // by the upstream gpustack; other is gone
+			p.swapIn(s, "the second upstream is asked", func() bool { return two.seen.Load() > now })
+		} else {
+			s.models, s.gpustack = one.url, two.url
+			p.swapIn(s, "the first upstream is asked", func() bool { return one.seen.Load() > was })
+		}
+	}
+	stop()
+}
+
+// TestSwapOfUpstreamAlone: plugins that stay as they are see an upstream that moves.
+func TestSwapOfUpstreamAlone(t *testing.T) {
+	one, two := newGPUStack(t, nil), newGPUStack(t, nil)
+	s := setup{plugins: "models", gpustack: one.url}
+	p := serve(t, s)
+	stop := p.load(4, "GET", "/api/models", "")
+	s.gpustack = two.url
+	p.swapIn(s, "the second upstream is asked", func() bool { return two.seen.Load() > 0 })
+	stop()
+	was := one.seen.Load()
+	p.ok("GET", "/api/models", "")
+	if one.seen.Load() != was {
+		t.Error("the first upstream is still asked")
+	}
+}
+
+// TestSwapOfSecretAlone: a key that changes in its file is used from then on.
+func TestSwapOfSecretAlone(t *testing.T) {
+	keys := make(chan string, 1)
+	stack := newProvider(t, func(w http.ResponseWriter, r *http.Request) {
+		keys <- r.Header.Get("Authorization")
+		writeJSON(w, 200, `{"object":"list","data":[]}`)
+	})
+	key := filepath.Join(t.TempDir(), "key")
+	write(t, key, "first\n")
+	p := serve(t, setup{plugins: "models", gpustack: stack.url, chats: "auth: {secret: g}",
+		top: fmt.Sprintf("secrets:\n  g: {file: %q, upstream: gpustack, insecure: true}", key)})
+	p.ok("GET", "/api/models", "")
+	if got := <-keys; got != "Bearer first" {
+		t.Errorf("asked with %q", got)
+	}
+	replace(t, key, "second\n")
+	eventually(t, "the second key", func() bool {
+		p.ok("GET", "/api/models", "")
+		return <-keys == "Bearer second"
+	})
+}
+
+// variant is a plugin's module with another version in its manifest.
+func variant(t *testing.T, name, version string) []byte {
+	t.Helper()
+	module, err := os.ReadFile(guest(t, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := os.ReadFile(filepath.Join(guesttest.Root(), "plugins", name, "manifest.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := bytes.Replace(manifest, []byte(`"version": "1.0.0"`), []byte(`"version": "`+version+`"`), 1)
+	if bytes.Equal(changed, manifest) {
+		t.Fatal("the manifest has no version 1.0.0")
+	}
+	module, err = plugin.EmbedManifest(module, changed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return module
+}
+
+// TestSwapOfPluginFile: a file that is replaced, or written over, or broken and repaired. All of it under load.
+func TestSwapOfPluginFile(t *testing.T) {
+	wasm := filepath.Join(t.TempDir(), "models.wasm")
+	write(t, wasm, string(variant(t, "models", "1.0.1")))
+	s := setup{plugins: "models", gpustack: newGPUStack(t, nil).url, modelsWasm: wasm}
+	p := serve(t, s)
+	if v := p.version("models"); v != "1.0.1" {
+		t.Fatalf("version %s serves", v)
+	}
+	stop := p.load(4, "GET", "/api/models", "")
+
+	replace(t, wasm, string(variant(t, "models", "1.0.2")))
+	eventually(t, "the renamed file serves", func() bool { return p.version("models") == "1.0.2" })
+
+	f, err := os.OpenFile(wasm, os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := variant(t, "models", "1.0.3")
+	for part := range 4 { // as a slow build writes
+		if _, err := f.Write(next[part*len(next)/4 : (part+1)*len(next)/4]); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	f.Close()
+	eventually(t, "the rewritten file serves", func() bool { return p.version("models") == "1.0.3" })
+
+	for name, broken := range map[string]string{"garbage": "no wasm at all", "half": string(next[:len(next)/2]), "empty": ""} {
+		replace(t, wasm, broken)
+		eventually(t, name+" is a reason", func() bool { return strings.Contains(p.reasons(), `plugin "models"`) })
+		if v := p.version("models"); v != "1.0.3" {
+			t.Errorf("%s: version %s serves", name, v)
+		}
+		if a := p.admins("/readyz"); a.status != 200 {
+			t.Errorf("%s: the old one serves, and readyz says %v", name, a)
+		}
+		if !strings.Contains(string(p.admins("/api/plugins/models").body), `"state": "stale"`) {
+			t.Errorf("%s: %v", name, p.admins("/api/plugins/models"))
+		}
+		replace(t, wasm, string(next))
+		eventually(t, name+" repaired", func() bool { return p.reasons() == "" })
+	}
+	if !strings.Contains(p.log.String(), `"msg":"reload","error":"plugin \"models\"`) {
+		t.Error("the log does not say why a file is not in force")
+	}
+
+	if err := os.Remove(wasm); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the missing file is a reason", func() bool { return strings.Contains(p.reasons(), "models.wasm") })
+	p.ok("GET", "/api/models", "")
+	replace(t, wasm, string(variant(t, "models", "1.0.2")))
+	eventually(t, "it is back", func() bool { return p.version("models") == "1.0.2" && p.reasons() == "" })
+	stop()
+}
+
+// TestSwapRefusesMistakes: a configuration with mistakes leaves the old one in force, with all of them as the reason.
+func TestSwapRefusesMistakes(t *testing.T) {
+	tavily := newTavily(t, nil)
+	s := setup{plugins: "search", tavily: tavily.url, search: "max_results: 3"}
+	p := serve(t, s)
+	stop := p.load(4, "POST", "/api/tools/search", searchBody("hi"))
+	for _, c := range []struct {
+		name, yaml string
+		want       []string
+	}{
+		{"mistakes", strings.Replace(s.yaml(t), "workers: 1", "wrokers: 1\n    isolation: none", 1), []string{"configuration", "wrokers", "isolation"}},
+		{"no yaml", "plugins: [", []string{"configuration"}},
+		{"empty grant", strings.Replace(s.yaml(t), "private: true, methods: [POST], paths: [/search]", "private: true", 1), []string{"configuration", "methods"}},
+		{"the plugin's own", strings.Replace(s.yaml(t), "max_results: 3", "max_results: 99", 1), []string{`plugin "search"`, "max_results"}},
+		{"unknown in the plugin's own", strings.Replace(s.yaml(t), "max_results: 3", "max_result: 3", 1), []string{`plugin "search"`, "max_result"}},
+	} {
+		replace(t, p.file, c.yaml)
+		eventually(t, c.name+" is a reason", func() bool { return strings.Contains(p.reasons(), c.want[len(c.want)-1]) })
+		for _, want := range c.want {
+			if reasons := p.reasons(); !strings.Contains(reasons, want) {
+				t.Errorf("%s: %q does not name %s", c.name, reasons, want)
+			}
+		}
+		if n := p.resultCount(); n != 3 {
+			t.Errorf("%s: %d results", c.name, n)
+		}
+		if !strings.Contains(p.log.String(), c.want[len(c.want)-1]) {
+			t.Errorf("%s: the log does not say so", c.name)
+		}
+		replace(t, p.file, s.yaml(t))
+		eventually(t, c.name+" repaired", func() bool { return p.reasons() == "" })
+	}
+	// A file that is gone is a mistake too.
+	if err := os.Remove(p.file); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the missing file is a reason", func() bool { return strings.Contains(p.reasons(), "patchbay.yaml") })
+	s.search = "max_results: 4"
+	p.swapIn(s, "it is back", func() bool { return p.resultCount() == 4 && p.reasons() == "" })
+	stop()
+}
+
+// TestSwapStaleKeepsItsUpstreams: an edit renames an upstream and has a mistake in the plugin's own configuration. The
+// generation that goes on serving still knows the upstream that it was made for.
+func TestSwapStaleKeepsItsUpstreams(t *testing.T) {
+	stack := newGPUStack(t, nil)
+	s := setup{plugins: "models", gpustack: stack.url, models: stack.url}
+	p := serve(t, s)
+	stop := p.load(2, "GET", "/api/models", "")
+	bad := strings.NewReplacer("  other:", "  renamed:", "upstream: other", "upstream: renamed",
+		`endpoint: "upstream://other"`, `endpoint: "upstream://renamed", nonsense: 1`).Replace(s.yaml(t))
+	replace(t, p.file, bad)
+	eventually(t, "the mistake is a reason", func() bool { return strings.Contains(p.reasons(), "nonsense") })
+	for range 5 {
+		p.ok("GET", "/api/models", "")
+	}
+	stop()
+}
+
+// TestSwapBySignal: a reload looks again even where no change was noticed.
+func TestSwapBySignal(t *testing.T) {
+	t.Run("environment and secrets", func(t *testing.T) {
+		s := setup{plugins: "models", gpustack: newGPUStack(t, nil).url}
+		p := serve(t, s)
+		reloads := func() int { return strings.Count(p.log.String(), `"configuration in force"`) }
+		p.swapIn(setup{plugins: "models", gpustack: s.gpustack, workers: 2}, "the change", func() bool { return reloads() == 1 })
+		digest := p.app.Plugins()[0].Since
+		p.reload <- os.Interrupt
+		p.reload <- os.Interrupt // the second one is taken when the first is done, or nearly
+		p.reload <- os.Interrupt
+		if since := p.app.Plugins()[0].Since; !since.Equal(digest) {
+			t.Error("a reload without a change made a new generation")
+		}
+		if reloads() != 1 {
+			t.Error("a reload without a change says that there was one")
+		}
+		p.ok("GET", "/api/models", "")
+	})
+}
+
+// TestSwapAddsAndRemovesPlugins: routes come and go with their plugin, and one that cannot be loaded is a 503 of its own.
+func TestSwapAddsAndRemovesPlugins(t *testing.T) {
+	stack := newGPUStack(t, nil)
+	all := setup{gpustack: stack.url, plugins: "models inference"}
+	p := serve(t, all)
+	p.ok("POST", "/api/inference/infer", chatBody("m", "hi"))
+	stop := p.load(2, "GET", "/api/models", "")
+
+	less := all
+	less.plugins = "models"
+	p.swapIn(less, "the plugin is gone", func() bool {
+		return p.do("POST", "/api/inference/infer", chatBody("m", "hi")).status == 404
+	})
+	p.swapIn(all, "the plugin is back", func() bool {
+		return p.do("POST", "/api/inference/infer", chatBody("m", "hi")).status == 200
+	})
+
+	broken := filepath.Join(t.TempDir(), "broken.wasm")
+	write(t, broken, "no wasm")
+	more := all
+	more.plugins, more.searchWasm = "models inference search", broken
+	p.swapIn(more, "the new plugin's routes are there", func() bool {
+		return p.do("POST", "/api/tools/search", searchBody("hi")).status == 503
+	})
+	a := p.do("POST", "/api/tools/search", searchBody("hi"))
+	if a.detail(t) == "" || a.header.Get("Retry-After") == "" {
+		t.Errorf("%v %v", a, a.header)
+	}
+	if a := p.do("GET", "/readyz", ""); a.status != 503 || a.detail(t) != "Not ready" {
+		t.Errorf("readyz: %v", a)
+	}
+	if h := p.health(); h.Status != "degraded" {
+		t.Errorf("health says %q", h.Status)
+	}
+	if !strings.Contains(p.reasons(), "broken.wasm") {
+		t.Errorf("reasons: %q", p.reasons())
+	}
+	p.ok("POST", "/api/inference/infer", chatBody("m", "hi"))
+
+	module, err := os.ReadFile(guest(t, "search"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace(t, broken, string(module))
+	eventually(t, "the new plugin serves", func() bool { return p.do("POST", "/api/tools/search", searchBody("hi")).status == 200 })
+	p.ok("GET", "/readyz", "")
+	stop()
+}
+
+// TestSwapKeepsRunningStreams: what has begun ends as it began, through two swaps.
+func TestSwapKeepsRunningStreams(t *testing.T) {
+	stack := newGPUStack(t, func(p *provider, w http.ResponseWriter, r *http.Request, c chat) {
+		begin(w)
+		event(w, "Hel")
+		if p.hang(r) {
+			return
+		}
+		event(w, "lo")
+		done(w)
+	})
+	s := setup{plugins: "inference", gpustack: stack.url}
+	p := serve(t, s)
+	first := p.stream(chatBody("m", "hi"))
+	first.line("data: ")
+	s.workers = 2
+	p.swapIn(s, "a new generation", func() bool {
+		return strings.Contains(string(p.admins("/api/plugins/inference").body), `"workers_max": 2`)
+	})
+	second := p.stream(chatBody("m", "hi"))
+	second.line("data: ")
+	s.workers, s.gpustack = 3, newGPUStack(t, nil).url
+	p.swapIn(s, "another generation", func() bool {
+		return strings.Contains(string(p.admins("/api/plugins/inference").body), `"workers_max": 3`)
+	})
+	p.ok("POST", "/api/inference/stream", chatBody("m", "hi"))
+	if now, _ := stack.inFlight(); now != 2 {
+		t.Errorf("%d of the 2 streams are open", now)
+	}
+	stack.release()
+	for _, s := range []*stream{first, second} {
+		if got := s.words(); got != "lo" {
+			t.Errorf("a stream ended with %q", got)
+		}
+	}
+}
+
+// TestSwapBesideAnotherFileThatChanges: a log in the same folder must not keep a change from being seen.
+func TestSwapBesideAnotherFileThatChanges(t *testing.T) {
+	s := setup{plugins: "models", gpustack: newGPUStack(t, nil).url}
+	p := serve(t, s)
+	var over atomic.Bool
+	var noise sync.WaitGroup
+	noise.Go(func() {
+		for !over.Load() {
+			_ = os.WriteFile(filepath.Join(filepath.Dir(p.file), "access.log"), []byte("a line\n"), 0o600)
+			time.Sleep(50 * time.Millisecond)
+		}
+	})
+	defer noise.Wait()
+	defer over.Store(true)
+	s.workers = 2
+	p.swapIn(s, "the new value", func() bool { return strings.Contains(string(p.admins("/api/plugins/models").body), `"workers_max": 2`) })
+}
+
+// TestSwapThroughSymlink: a folder of configuration that is replaced whole, as a cluster does it.
+func TestSwapThroughSymlink(t *testing.T) {
+	s := setup{plugins: "models", gpustack: newGPUStack(t, nil).url}
+	dir := t.TempDir()
+	put := func(name, yaml string) {
+		t.Helper()
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, name, "patchbay.yaml"), yaml)
+		if err := os.Symlink(name, filepath.Join(dir, "new")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, "..data")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("one", s.yaml(t))
+	if err := os.Symlink("..data/patchbay.yaml", filepath.Join(dir, "patchbay.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	p := serveAt(t, filepath.Join(dir, "patchbay.yaml"))
+	for n, name := range []string{"two", "three", "four"} {
+		s.workers = n + 2
+		put(name, s.yaml(t))
+		eventually(t, name, func() bool {
+			return strings.Contains(string(p.admins("/api/plugins/models").body), fmt.Sprintf(`"workers_max": %d`, n+2))
+		})
+	}
+}
+
+// TestSwapLeavesNoGenerationBehind: the engine complains at its end about plugins that nobody released.
+func TestSwapLeavesNoGenerationBehind(t *testing.T) {
+	s := setup{plugins: "models", gpustack: newGPUStack(t, nil).url}
+	p := serve(t, s)
+	for n := range 5 {
+		s.workers = n + 2
+		p.swapIn(s, "the new value", func() bool {
+			return strings.Contains(string(p.admins("/api/plugins/models").body), fmt.Sprintf(`"workers_max": %d`, n+2))
+		})
+	}
+	p.ok("GET", "/api/models", "")
+	if strings.Contains(p.log.String(), "was not drained") {
+		t.Error("an old generation was cut off")
+	}
+}
