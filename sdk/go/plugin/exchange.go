@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"strings"
 
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
@@ -130,7 +129,7 @@ func (x *exchange) abort() {
 	}
 }
 
-// logCause logs what the client must not see of err.
+// logCause logs what the client must not see of err. The detail is the client's: it may quote what a person wrote.
 func (x *exchange) logCause(err error) {
 	e := AsError(err)
 	level := abi.LevelWarn
@@ -139,10 +138,9 @@ func (x *exchange) logCause(err error) {
 	} else if e.Err == nil {
 		return // the client was told everything
 	}
-	var text strings.Builder
-	fmt.Fprintf(&text, "answered %d: %s", e.Status, e.Detail)
+	text := fmt.Sprintf("answered %d", e.Status)
 	if e.Err != nil {
-		fmt.Fprintf(&text, ": %v", e.Err)
+		text += ": " + e.Err.Error()
 	}
-	x.rt.host.Log(x.request, level, text.String())
+	x.rt.host.Log(x.request, level, text)
 }
