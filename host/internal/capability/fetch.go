@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/patchbay-run/patchbay/host/internal/config"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
@@ -31,29 +30,34 @@ func (f *fetch) do(ctx context.Context, in *wasm.Operation) (*wasm.Reply, error)
 	if err != nil {
 		return nil, &abi.Error{Code: abi.Invalid, Text: "fetch: " + err.Error()}
 	}
-	grant, missing := grantFor(f.plugin.Grant, t)
-	if grant == nil {
-		return nil, f.refuse(in, fmt.Sprintf("plugin %q may not %s %s: add to its grant.fetch: %s", f.plugin.Name, t.method, address(t), missing))
+	grant, covered := grantFor(f.plugin.Grant, t, in.Name)
+	switch {
+	case grant != nil:
+	case covered:
+		return nil, f.refuse(in, fmt.Sprintf("plugin %q may not use secret %.80q for %s: add secret: %.80s to that line of its grant.fetch", f.plugin.Name, in.Name, address(t), yaml(in.Name)))
+	default:
+		return nil, f.refuse(in, fmt.Sprintf("plugin %q may not %s %s: add to its grant.fetch: %s", f.plugin.Name, t.method, address(t), missing(t, in.Name)))
 	}
-	if in.Name != "" && in.Name != grant.Secret {
-		return nil, f.refuse(in, fmt.Sprintf("plugin %q may not use secret %q for %s: add secret: %s to that line of its grant.fetch", f.plugin.Name, in.Name, address(t), in.Name))
+	timeout := in.Timeout
+	if timeout == 0 {
+		timeout = longestHead
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	// The deadline is for the head alone; the body has the pool's limit between two chunks.
-	if in.Timeout > 0 {
-		timer := time.AfterFunc(in.Timeout, func() { cancel(context.DeadlineExceeded) })
-		defer timer.Stop()
-	}
-	resp, err := f.call(ctx, in, t, grant)
+	head := newHeadContext(ctx, timeout)
+	resp, err := f.call(head, in, t, grant)
+	head.headArrived()
 	if err != nil {
-		cancel(nil)
+		head.cancel(nil)
 		return nil, f.explain(in, err)
+	}
+	length := resp.ContentLength
+	if t.method == http.MethodHead {
+		length = 0 // what the header says is the length of another answer
 	}
 	return &wasm.Reply{
 		Status: resp.StatusCode,
 		Fields: headers(resp.Header),
-		Body:   &body{resp.Body, cancel},
-		Length: resp.ContentLength,
+		Body:   &body{resp.Body, head.cancel},
+		Length: length,
 	}, nil
 }
 
@@ -66,7 +70,11 @@ func (f *fetch) call(ctx context.Context, in *wasm.Operation, t *target, grant *
 		if !ok {
 			return nil, &abi.Error{Code: abi.Invalid, Text: fmt.Sprintf("fetch: there is no upstream %q: add it to upstreams", t.upstream)}
 		}
-		built, err := u.URL(t.url.EscapedPath(), t.url.RawQuery)
+		path := t.url.EscapedPath()
+		if path == "" {
+			path = "/"
+		}
+		built, err := u.URL(path, t.url.RawQuery)
 		if err != nil {
 			return nil, &abi.Error{Code: abi.Invalid, Text: "fetch: " + err.Error()}
 		}
@@ -76,21 +84,33 @@ func (f *fetch) call(ctx context.Context, in *wasm.Operation, t *target, grant *
 	if err := setHeaders(req, in.Fields); err != nil {
 		return nil, err
 	}
+	if err := authorize(req, parts, t, grant, in.Name); err != nil {
+		return nil, f.refuse(in, fmt.Sprintf("plugin %q: %v", f.plugin.Name, err))
+	}
 	setBody(req, in)
 	if named == nil {
-		if in.Name != "" {
-			if err := parts.Secrets.put(req, in.Name, grant.As, ""); err != nil {
-				return nil, f.refuse(in, err.Error())
-			}
-		}
 		return parts.Upstreams.Shared().Do(req, upstream.Policy{Private: grant.Private, Owner: f.plugin.Name})
 	}
-	if auth := parts.Named[t.upstream].Auth; auth.Secret != "" && !isDemo(parts.Named[t.upstream]) {
-		if err := parts.Secrets.put(req, auth.Secret, auth.As, t.upstream); err != nil {
-			return nil, f.refuse(in, err.Error())
+	return named.Do(req, upstream.Policy{})
+}
+
+// authorize puts in the upstream's own secret, and the one that the guest named.
+func authorize(req *http.Request, parts *Parts, t *target, grant *config.Fetch, secret string) error {
+	if t.upstream != "" {
+		u := parts.Named[t.upstream]
+		if isDemo(u) {
+			return nil
+		}
+		if u.Auth.Secret != "" {
+			if err := parts.Secrets.put(req, u.Auth.Secret, u.Auth.As, t.upstream); err != nil {
+				return err
+			}
 		}
 	}
-	return named.Do(req, upstream.Policy{})
+	if secret == "" {
+		return nil
+	}
+	return parts.Secrets.put(req, secret, grant.As, t.upstream)
 }
 
 // isDemo says whether an upstream is the server's own demo, which needs no secret and gets none.
@@ -109,11 +129,11 @@ func setHeaders(req *http.Request, fields []abi.Field) error {
 		if strings.HasPrefix(h.Name, ":") {
 			continue
 		}
-		if reserved(h.Name) {
-			return &abi.Error{Code: abi.Invalid, Text: fmt.Sprintf("fetch: the header %q is the host's to set: leave it out", h.Name)}
-		}
 		if !validHeader(h) {
-			return &abi.Error{Code: abi.Invalid, Text: fmt.Sprintf("fetch: %q is no header, or its value holds a control character", h.Name)}
+			return &abi.Error{Code: abi.Invalid, Text: fmt.Sprintf("fetch: %.80q is no header in lower case, or its value holds a control character", h.Name)}
+		}
+		if reserved(h.Name) {
+			return &abi.Error{Code: abi.Invalid, Text: fmt.Sprintf("fetch: the header %.80q is the host's to set: leave it out", h.Name)}
 		}
 		req.Header.Add(h.Name, h.Value)
 	}
@@ -127,25 +147,29 @@ func setHeaders(req *http.Request, fields []abi.Field) error {
 func reserved(name string) bool {
 	switch name {
 	case "host", "connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "content-length", "expect",
-		"forwarded", "via", "proxy-authorization", "proxy-connection", "proxy-authenticate":
+		"http2-settings", "forwarded", "via", "x-real-ip":
 		return true
 	}
 	return strings.HasPrefix(name, "proxy-") || strings.HasPrefix(name, "x-forwarded-")
 }
 
+// validHeader wants a name in lower case, so that no other spelling of a reserved one passes.
 func validHeader(h abi.Field) bool {
-	if h.Name == "" || strings.ContainsFunc(h.Name, func(r rune) bool {
+	return isToken(h.Name) && h.Name == strings.ToLower(h.Name) &&
+		!strings.ContainsFunc(h.Value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
+}
+
+// isToken says whether s is a token of RFC 9110, 5.6.2.
+func isToken(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
 		return r <= ' ' || r >= 0x7f || strings.ContainsRune("()<>@,;:\\\"/[]?={}", r)
-	}) {
-		return false
-	}
-	return !strings.ContainsFunc(h.Value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
+	})
 }
 
 func setBody(req *http.Request, in *wasm.Operation) {
 	switch {
 	case in.Stream != nil:
-		req.Body, req.ContentLength = io.NopCloser(in.Stream), -1
+		req.Body, req.ContentLength = feed(in.Stream), -1
 	case len(in.Body) > 0:
 		data := in.Body
 		req.ContentLength = int64(len(data))
@@ -154,6 +178,17 @@ func setBody(req *http.Request, in *wasm.Operation) {
 	default:
 		req.Body = http.NoBody
 	}
+}
+
+// feed makes a stream a body whose Close ends a Read that waits for the guest; the pool relies on that when a call is given up. The
+// goroutine ends with the stream, which the engine ends when the capability has returned.
+func feed(stream io.Reader) io.ReadCloser {
+	r, w := io.Pipe()
+	go func() {
+		_, err := io.Copy(w, stream)
+		_ = w.CloseWithError(err)
+	}()
+	return r
 }
 
 // headers are the answer's, in lower case, without those of the connection.
@@ -235,11 +270,4 @@ func coded(err error) error {
 		}
 	}
 	return &abi.Error{Code: abi.Reset, Text: err.Error()}
-}
-
-// address names a target without its query, which may hold what a person typed.
-func address(t *target) string {
-	u := *t.url
-	u.RawQuery = ""
-	return u.String()
 }

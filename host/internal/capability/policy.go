@@ -1,6 +1,7 @@
 package capability
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -10,49 +11,52 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/config"
 )
 
+const (
+	maxURL    = 8 << 10 // bytes
+	maxMethod = 32      // bytes
+)
+
 // target is a URL that a guest asks for, taken apart.
 type target struct {
 	method   string
 	upstream string // "" for a host
 	scheme   string
-	host     string
+	host     string // in lower case, without a dot at its end
 	port     int
-	path     string // unescaped
-	url      *url.URL
+	path     string   // unescaped
+	url      *url.URL // leads to host, port and path and nowhere else
 }
 
 // parseTarget refuses what could mean one thing to the policy and another to whoever serves it.
 func parseTarget(method, raw string) (*target, error) {
-	if len(raw) > 8<<10 {
-		return nil, fmt.Errorf("the URL has %d bytes, over 8192", len(raw))
+	if len(raw) > maxURL {
+		return nil, fmt.Errorf("the URL has %d bytes, over %d", len(raw), maxURL)
+	}
+	if !isMethod(method) {
+		return nil, fmt.Errorf("the method %.40q is none: write it in capitals", method)
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
-		return nil, fmt.Errorf("the URL cannot be read")
+		return nil, errors.New("the URL cannot be read") // the parser's error quotes it with its query
 	}
 	t := &target{method: method, url: u, scheme: u.Scheme, host: strings.ToLower(strings.TrimSuffix(u.Hostname(), ".")), path: u.Path}
 	if t.path == "" {
 		t.path = "/"
 	}
-	escaped := strings.ToLower(u.EscapedPath())
 	switch {
-	case method == "" || strings.ToUpper(method) != method || strings.ContainsAny(method, " \t\r\n"):
-		return nil, fmt.Errorf("the method %q is none: write it in capitals", method)
 	case u.Opaque != "", t.host == "":
-		return nil, fmt.Errorf("the URL has no host")
+		return nil, errors.New("the URL has no host")
 	case u.User != nil:
-		return nil, fmt.Errorf("the URL holds a user or a password: use a secret")
+		return nil, errors.New("the URL holds a user or a password: use a secret")
 	case u.Fragment != "":
-		return nil, fmt.Errorf("the URL has a fragment, which is never sent")
-	case !strings.HasPrefix(t.path, "/"):
-		return nil, fmt.Errorf("the URL's path does not begin with /")
-	case strings.Contains(t.path, "\\"), strings.Contains(escaped, "%2f"), strings.Contains(escaped, "%5c"), strings.ContainsFunc(t.path, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return nil, fmt.Errorf("the URL's path holds an escaped slash, a backslash or a control character")
+		return nil, errors.New("the URL has a fragment, which is never sent")
+	case strings.Contains(u.RawQuery, " "):
+		return nil, errors.New("the URL's query holds a space: escape it")
+	case strings.HasSuffix(t.host, "."), strings.ContainsFunc(u.Hostname(), func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '%' }):
+		return nil, errors.New("the URL's host is neither a plain name nor an address: write an international name in its xn-- form")
 	}
-	for segment := range strings.SplitSeq(t.path, "/") {
-		if segment == "." || segment == ".." {
-			return nil, fmt.Errorf("the URL's path holds a %q segment: write the path that is meant", segment)
-		}
+	if err := checkPath(t.path, u.EscapedPath()); err != nil {
+		return nil, err
 	}
 	switch u.Scheme {
 	case "upstream":
@@ -61,40 +65,68 @@ func parseTarget(method, raw string) (*target, error) {
 			return nil, fmt.Errorf("upstream://%s has a port: the upstream's endpoints say where it is", t.host)
 		}
 		return t, nil
-	case "https":
-		t.port = 443
-	case "http":
-		t.port = 80
+	case "https", "http":
+		t.port = defaultPort(u.Scheme)
 	default:
-		return nil, fmt.Errorf("the scheme %q is neither https, http nor upstream", u.Scheme)
+		return nil, fmt.Errorf("the scheme %.40q is neither https, http nor upstream", u.Scheme)
 	}
 	if p := u.Port(); p != "" {
 		if t.port, err = strconv.Atoi(p); err != nil || t.port < 1 || t.port > 65535 {
-			return nil, fmt.Errorf("the port %q is none", p)
+			return nil, fmt.Errorf("the port %.40q is none", p)
 		}
 	}
+	t.url.Host = t.hostPort() // what was judged is what is called
 	return t, nil
 }
 
-// grantFor finds the line that allows a call. When there is none, missing shows the one to add.
-func grantFor(g config.Grant, t *target) (allowed *config.Fetch, missing string) {
+func isMethod(s string) bool {
+	return s != "" && len(s) <= maxMethod && s == strings.ToUpper(s) && isToken(s)
+}
+
+// checkPath refuses a path that some server would take for another one. A "..;x" segment is a ".." to servers
+// that know path parameters.
+func checkPath(path, escaped string) error {
+	escaped = strings.ToLower(escaped)
+	switch {
+	case !strings.HasPrefix(path, "/"):
+		return errors.New("the URL's path does not begin with /")
+	case strings.Contains(path, "\\"), strings.Contains(escaped, "%2f"), strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return errors.New("the URL's path holds an escaped slash, a backslash or a control character")
+	}
+	for segment := range strings.SplitSeq(path, "/") {
+		if name, _, _ := strings.Cut(segment, ";"); name == "." || name == ".." {
+			return fmt.Errorf("the URL's path holds a %q segment: write the path that is meant", name)
+		}
+	}
+	return nil
+}
+
+// hostPort is the host as a URL has it.
+func (t *target) hostPort() string {
+	host := t.host
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if t.port != defaultPort(t.scheme) {
+		host += ":" + strconv.Itoa(t.port)
+	}
+	return host
+}
+
+// grantFor finds the line that allows a call with a secret; "" is none. covered says that there are lines that allow
+// it without this secret.
+func grantFor(g config.Grant, t *target, secret string) (allowed *config.Fetch, covered bool) {
 	for i := range g.Fetch {
 		f := &g.Fetch[i]
-		if covers(f, t) && slices.Contains(f.Methods, t.method) && slices.ContainsFunc(f.Paths, func(p string) bool { return under(p, t.path) }) {
-			return f, ""
+		if !covers(f, t) || !slices.Contains(f.Methods, t.method) || !slices.ContainsFunc(f.Paths, func(p string) bool { return under(p, t.path) }) {
+			continue
 		}
+		if secret == "" || f.Secret == secret {
+			return f, true
+		}
+		covered = true
 	}
-	where := "upstream: " + t.upstream
-	if t.upstream == "" {
-		where = "host: " + t.host
-		if t.scheme != "https" {
-			where += ", scheme: " + t.scheme
-		}
-		if t.port != defaultPort(t.scheme) {
-			where += fmt.Sprintf(", port: %d", t.port)
-		}
-	}
-	return nil, fmt.Sprintf("- {%s, methods: [%s], paths: [%s]}", where, t.method, t.path)
+	return nil, covered
 }
 
 func covers(f *config.Fetch, t *target) bool {

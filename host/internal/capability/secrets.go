@@ -1,7 +1,10 @@
 package capability
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -19,36 +22,55 @@ type Secrets struct {
 }
 
 // ReadSecrets reads every secret from its environment variable or file. One whose variable is unset or empty is
-// absent, which is no error: plugins are told which are there. A file that can't be read is one.
+// absent, which is no error: plugins are told which are there. A file that can't be read is one; all of them come back at once.
 func ReadSecrets(known map[string]config.Secret, environ []string) (*Secrets, error) {
 	s := &Secrets{known: known, values: map[string]string{}}
-	for name, secret := range known {
-		value := ""
-		if secret.Env != "" {
-			value = lookup(environ, secret.Env)
-		} else {
-			info, err := os.Stat(secret.File)
-			if err != nil {
-				return nil, fmt.Errorf("read secrets.%s.file: %w", name, err)
-			}
-			if info.Size() > maxSecret {
-				return nil, fmt.Errorf("read secrets.%s.file: %s has %d bytes, over the %d that a secret may have", name, secret.File, info.Size(), maxSecret)
-			}
-			b, err := os.ReadFile(secret.File)
-			if err != nil {
-				return nil, fmt.Errorf("read secrets.%s.file: %w", name, err)
-			}
-			value = string(b)
-		}
-		value = strings.TrimSpace(value)
-		if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			return nil, fmt.Errorf("secrets.%s holds a line break or another control character: it can't be sent in a header", name)
+	var problems []error
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		value, err := readSecret(name, known[name], environ)
+		if err != nil {
+			problems = append(problems, err)
 		}
 		if value != "" {
 			s.values[name] = value
 		}
 	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
 	return s, nil
+}
+
+func readSecret(name string, secret config.Secret, environ []string) (string, error) {
+	value := ""
+	if secret.Env != "" {
+		value = lookup(environ, secret.Env)
+	} else {
+		b, err := readSecretFile(secret.File)
+		if err != nil {
+			return "", fmt.Errorf("read secrets.%s.file: %w", name, err)
+		}
+		value = string(b)
+	}
+	value = strings.TrimSpace(value)
+	if strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return "", fmt.Errorf("secrets.%s holds a line break or another control character: it can't be sent in a header", name)
+	}
+	return value, nil
+}
+
+// readSecretFile does not ask for the size first: what is no plain file has none.
+func readSecretFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	if err == nil && len(b) > maxSecret {
+		err = fmt.Errorf("%s is over the %d bytes that a secret may have", path, maxSecret)
+	}
+	return b, err
 }
 
 func lookup(environ []string, name string) string {
@@ -75,25 +97,25 @@ func (s *Secrets) Granted(g config.Grant) []string {
 	return names
 }
 
-// put sets a secret on a request, if it is bound to where the request goes.
+// put sets a secret on a request, if it is bound to where the request goes. An absent one is left out: who is called says
+// what it thinks of that.
 func (s *Secrets) put(req *http.Request, name, as, upstream string) error {
 	secret := s.known[name]
-	bound := upstream != "" && secret.Upstream == upstream ||
-		upstream == "" && slices.ContainsFunc(secret.Hosts, func(h string) bool { return strings.EqualFold(h, req.URL.Hostname()) })
-	if !bound {
-		return fmt.Errorf("secret %q is not bound to %s: add it to secrets.%s.hosts", name, req.URL.Hostname(), name)
-	}
-	if req.URL.Scheme != "https" && !secret.Insecure {
-		return fmt.Errorf("secret %q would travel over plain http: use https, or set secrets.%s.insecure: true", name, name)
+	switch {
+	case upstream != "" && secret.Upstream != upstream:
+		return fmt.Errorf("secret %q is not bound to upstream %s: say upstream: %s in secrets.%s", name, upstream, upstream, name)
+	case upstream == "" && !slices.ContainsFunc(secret.Hosts, func(h string) bool { return strings.EqualFold(h, req.URL.Hostname()) }):
+		return fmt.Errorf("secret %q is not bound to %s: add %s to secrets.%s.hosts", name, req.URL.Hostname(), req.URL.Hostname(), name)
 	}
 	value := s.values[name]
-	if value == "" {
-		return nil // absent: the upstream says what it thinks of that
-	}
-	if as == "" || as == "bearer" {
+	switch {
+	case value == "":
+	case req.URL.Scheme != "https" && !secret.Insecure:
+		return fmt.Errorf("secret %q would travel over plain http: use https, or set secrets.%s.insecure: true", name, name)
+	case as == "" || as == "bearer":
 		req.Header.Set("Authorization", "Bearer "+value)
-		return nil
+	default:
+		req.Header.Set(as, value)
 	}
-	req.Header.Set(as, value)
 	return nil
 }

@@ -18,8 +18,14 @@ func (v *validator) upstreams() {
 		if len(u.Endpoints) == 0 {
 			v.fault(endpoints, `an upstream needs an endpoint, such as endpoints: ["https://gpustack.example.com"]`)
 		}
+		demo, real := false, false
 		for i, e := range u.Endpoints {
 			v.endpoint(endpoints.index(i), e)
+			demo = demo || isDemo(e)
+			real = real || strings.HasPrefix(strings.ToLower(e), "http")
+		}
+		if demo && real {
+			v.fault(endpoints, "the demo stands beside a real service, which would get and miss the upstream's secret in turn: list one kind only")
 		}
 		v.number(p.key("max_conns"), int64(u.MaxConns), 1, maxCount)
 		v.number(p.key("max_idle_conns"), int64(u.MaxIdleConns), 0, maxCount)
@@ -34,9 +40,11 @@ func (v *validator) upstreams() {
 	}
 }
 
+func isDemo(endpoint string) bool { return endpoint == "demo:gpustack" || endpoint == "demo:search" }
+
 // endpoint wants an address that the host can call, or one of the demo's.
 func (v *validator) endpoint(p path, endpoint string) {
-	if endpoint == "demo:gpustack" || endpoint == "demo:search" {
+	if isDemo(endpoint) {
 		return
 	}
 	fault := func(what string) { v.fault(p, "%s; got %s", what, v.text(p, endpoint)) }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 )
 
 // Build compiles the Go plugin in dir, checks its manifest.json and writes the module with the manifest in it to out;
@@ -34,6 +35,7 @@ func Build(ctx context.Context, dir, out string) (path string, err error) {
 	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
+	cmd.WaitDelay = 5 * time.Second // a compiler that go has started may hold its output open
 	if err := cmd.Run(); err != nil {
 		return "", fmt.Errorf("build plugin %q: go build: %w\n%s", m.Name, err, bytes.TrimSpace(said.Bytes()))
 	}

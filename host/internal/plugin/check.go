@@ -28,8 +28,10 @@ func Check(c config.Plugin, m *Manifest) (warnings []string, err error) {
 	b, err := configJSON(c)
 	if err != nil {
 		add("config: %w", err)
-	} else if err := m.CheckConfig(b); err != nil {
-		add("%w", err)
+	} else {
+		for _, problem := range m.CheckConfig(b) {
+			add("%w", problem)
+		}
 	}
 	for _, w := range m.Wants {
 		warnings = append(warnings, ungranted(c, w)...)
@@ -50,8 +52,11 @@ func ungranted(c config.Plugin, w Want) (warnings []string) {
 		return nil
 	}
 	has := func(is func(config.Fetch) bool) bool { return slices.ContainsFunc(c.Grant.Fetch, is) }
+	if len(w.Hosts)+len(w.Upstreams) == 0 && len(c.Grant.Fetch) == 0 {
+		warnings = append(warnings, fmt.Sprintf("plugin %q would like to fetch (%s), which its grant does not allow", c.Name, w.Reason))
+	}
 	for _, h := range w.Hosts {
-		if !has(func(f config.Fetch) bool { return f.Host == h }) {
+		if !has(func(f config.Fetch) bool { return strings.EqualFold(f.Host, h) }) {
 			warnings = append(warnings, fmt.Sprintf("plugin %q would like to fetch from %s (%s), which its grant does not allow", c.Name, h, w.Reason))
 		}
 	}

@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -57,7 +59,7 @@ func ParseManifest(b []byte) (*Manifest, error) {
 	if err := d.Decode(m); err != nil {
 		return nil, fmt.Errorf("read the manifest: %w", err)
 	}
-	if d.More() {
+	if _, err := d.Token(); err != io.EOF {
 		return nil, errors.New("read the manifest: something follows the object")
 	}
 	if err := errors.Join(m.problems()...); err != nil {
@@ -95,8 +97,9 @@ func (m *Manifest) problems() (problems []error) {
 			add("wants[%d]: there is no capability %q", i, w.Capability)
 		}
 	}
-	if _, err := m.schema(); err != nil {
-		add("config: %w", err)
+	_, wrong := m.schema()
+	for _, err := range wrong {
+		add("%w", err)
 	}
 	return problems
 }
@@ -108,38 +111,75 @@ func checkRoute(r Route) error {
 	if !strings.HasPrefix(r.Path, "/") || len(r.Path) > 1024 {
 		return fmt.Errorf("path: %q does not begin with / or is over 1024 bytes", r.Path)
 	}
+	if r.Path == "/" {
+		return nil
+	}
 	segments := strings.Split(r.Path[1:], "/")
 	for i, s := range segments {
 		name, isParam := strings.CutPrefix(s, "{")
 		switch {
 		case !isParam:
-			if strings.ContainsAny(s, "{}?#% ") {
+			if s == "" || s == "." || s == ".." || strings.ContainsAny(s, "{}?#%* \\") || strings.ContainsFunc(s, unicode.IsControl) {
 				return fmt.Errorf("path: segment %q is neither plain text nor {name}", s)
 			}
 		case !regexp.MustCompile(`^[a-z_][a-zA-Z0-9_]*(\.\.\.)?\}$`).MatchString(name):
 			return fmt.Errorf("path: segment %q is not {name}", s)
 		case strings.HasSuffix(name, "...}") && i < len(segments)-1:
 			return fmt.Errorf("path: %q takes the rest, so it must be the last segment", s)
+		case slices.Contains(segments[:i], "{"+strings.TrimSuffix(strings.TrimSuffix(name, "}"), "...")+"}"):
+			return fmt.Errorf("path: the name in %q is there twice", s)
 		}
 	}
 	return nil
 }
 
+// maxReferences bounds how often a schema may refer to a part of itself: with two references a level, each level doubles the work of a check.
+const maxReferences = 24
+
+func references(schema any) (n int) {
+	switch v := schema.(type) {
+	case map[string]any:
+		for key, value := range v {
+			if key == "$ref" || key == "$dynamicRef" || key == "$recursiveRef" {
+				n++
+			}
+			n += references(value)
+		}
+	case []any:
+		for _, value := range v {
+			n += references(value)
+		}
+	}
+	return n
+}
+
 // schema compiles the JSON Schema of the configuration; nil when there is none.
-func (m *Manifest) schema() (*jsonschema.Schema, error) {
+func (m *Manifest) schema() (*jsonschema.Schema, []error) {
 	if len(m.Config) == 0 {
 		return nil, nil
 	}
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(m.Config))
 	if err != nil {
-		return nil, err
+		return nil, []error{fmt.Errorf("config: %w", err)}
 	}
+	if n := references(doc); n > maxReferences {
+		return nil, []error{fmt.Errorf("config: the schema has %d references, over %d", n, maxReferences)}
+	}
+	const at = "manifest:///config" // absolute, else it would be made a file's
 	c := jsonschema.NewCompiler()
 	c.UseLoader(noLoader{})
-	if err := c.AddResource("manifest.json", doc); err != nil {
-		return nil, err
+	if err := c.AddResource(at, doc); err != nil {
+		return nil, []error{fmt.Errorf("config: %w", err)}
 	}
-	return c.Compile("manifest.json")
+	schema, err := c.Compile(at)
+	var invalid *jsonschema.SchemaValidationError
+	if errors.As(err, &invalid) {
+		return nil, violations("config (the schema)", invalid.Err)
+	}
+	if err != nil {
+		return nil, []error{fmt.Errorf("config: %w", err)}
+	}
+	return schema, nil
 }
 
 // noLoader keeps a schema from reading files or the network.
@@ -149,29 +189,37 @@ func (noLoader) Load(url string) (any, error) {
 	return nil, fmt.Errorf("%s lies outside the manifest, and a manifest refers to nothing outside", url)
 }
 
-// CheckConfig holds a plugin's configuration against the manifest's schema. config is a JSON object.
-func (m *Manifest) CheckConfig(config []byte) error {
-	schema, err := m.schema()
-	if err != nil || schema == nil {
-		return err
+// CheckConfig holds a plugin's configuration against the manifest's schema. config is a JSON object. Each problem is an
+// error of its own, which says where it is.
+func (m *Manifest) CheckConfig(config []byte) []error {
+	schema, problems := m.schema()
+	if schema == nil {
+		return problems
 	}
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(config))
 	if err != nil {
-		return err
+		return []error{fmt.Errorf("config: %w", err)}
 	}
+	return violations("config", schema.Validate(value))
+}
+
+// violations are the rules of a schema that were broken, each with its place below root; none for a nil error.
+func violations(root string, err error) (problems []error) {
 	var invalid *jsonschema.ValidationError
-	if err := schema.Validate(value); !errors.As(err, &invalid) {
-		return err
+	if !errors.As(err, &invalid) {
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", root, err))
+		}
+		return problems
 	}
-	var problems []error
 	leaves(invalid, func(e *jsonschema.ValidationError) {
-		where := "config"
+		where := root
 		for _, key := range e.InstanceLocation {
 			where += "." + key
 		}
 		problems = append(problems, fmt.Errorf("%s: %s", where, reason(e)))
 	})
-	return errors.Join(problems...)
+	return problems
 }
 
 func leaves(e *jsonschema.ValidationError, each func(*jsonschema.ValidationError)) {

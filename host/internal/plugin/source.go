@@ -33,6 +33,8 @@ func Read(c config.Plugin) (*Source, error) {
 		return nil, fmt.Errorf("plugin %q: read its source: %w", c.Name, err)
 	case info.IsDir():
 		return nil, fmt.Errorf("plugin %q: its source %s is a folder: name the .wasm in it", c.Name, c.Source)
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("plugin %q: its source %s is no plain file", c.Name, c.Source)
 	case info.Size() > maxModule:
 		return nil, fmt.Errorf("plugin %q: its source %s has %d bytes, over %d", c.Name, c.Source, info.Size(), maxModule)
 	}

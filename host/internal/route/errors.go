@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 
@@ -17,6 +15,8 @@ import (
 var (
 	errNotLoaded    = errors.New("the plugin is not loaded")
 	errHeadTooLarge = errors.New("path, query and headers are over 64 KiB together")
+	errLeft         = errors.New("the client left within its request")
+	errBadBody      = errors.New("the request's body cannot be read")
 )
 
 // failure is what a client is told. What is logged is the error itself.
@@ -36,6 +36,8 @@ func classify(err error, name, id string) failure {
 		return failure{status: http.StatusRequestEntityTooLarge, detail: fmt.Sprintf("Request body over the limit of %d bytes", big.Limit)}
 	case errors.Is(err, errHeadTooLarge):
 		return failure{status: http.StatusRequestHeaderFieldsTooLarge, detail: "Path, query and headers over the limit of 65536 bytes"}
+	case errors.Is(err, errBadBody):
+		return failure{status: http.StatusBadRequest, detail: "Request body could not be read"}
 	case errors.Is(err, wasm.ErrFull):
 		return failure{http.StatusServiceUnavailable, fmt.Sprintf("Plugin %q has as many requests as it may: try again", name), 1}
 	case errors.Is(err, errNotLoaded):
@@ -54,7 +56,7 @@ func classify(err error, name, id string) failure {
 
 // fail answers a request that has no answer yet.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, name string, err error) {
-	if broken(err) { // the client sent half of a request: there is nobody to answer
+	if errors.Is(err, errLeft) { // the client sent half of a request: there is nobody to answer
 		panic(http.ErrAbortHandler)
 	}
 	f := classify(err, name, telemetry.RequestID(r.Context()))
@@ -65,10 +67,6 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, name string, err 
 		w.Header().Set("Retry-After", strconv.Itoa(f.retryAfter))
 	}
 	Error(w, r, f.status, f.detail)
-}
-
-func broken(err error) bool {
-	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, http.ErrBodyReadAfterClose)
 }
 
 func (h *Handler) report(r *http.Request, name string, err error) {

@@ -43,7 +43,7 @@ type endpoint struct {
 	pattern    string
 	params     []string
 	streams    bool
-	headers    map[string]bool // granted beyond the harmless ones, in lower case
+	headers    map[string]bool // granted beyond the harmless ones, as net/http spells them
 }
 
 func newEndpoint(h *Handler, g *plugin.Generation, index int) *endpoint {
@@ -77,10 +77,10 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Streams:     e.streams,
 		ErrorEvents: r.Header.Get("X-Stream-Events") == "1",
 	}
-	if r.Body != nil && r.Body != http.NoBody {
+	if r.Body != nil && r.ContentLength != 0 {
 		req.Body = &body{request: r, ctl: ctl}
 	}
-	out := &sink{w: w, ctl: ctl, endpoint: e}
+	out := &sink{w: w, ctl: ctl, endpoint: e, head: r.Method == http.MethodHead}
 	err = e.generation.Serve(r.Context(), req, out)
 	switch {
 	case err == nil:

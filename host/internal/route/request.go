@@ -3,9 +3,12 @@ package route
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/patchbay-run/patchbay/host/internal/server"
@@ -22,7 +25,7 @@ func contextWithSwaps(ctx context.Context, n int) context.Context {
 // proxy, needs a grant.
 func harmless(name string) bool {
 	switch name {
-	case "Accept", "Accept-Language", "Accept-Encoding", "Cache-Control", "Content-Type", "Content-Encoding",
+	case "Accept", "Accept-Language", "Accept-Encoding", "Cache-Control", "Content-Type", "Content-Encoding", "Content-Length",
 		"If-Match", "If-Modified-Since", "If-None-Match", "If-Unmodified-Since", "Last-Event-Id", "Origin", "Pragma", "Range",
 		"Traceparent", "Tracestate", "User-Agent", "X-Request-Id", "X-Stream-Events":
 		return true
@@ -33,12 +36,16 @@ func harmless(name string) bool {
 // fields describes a request to the guest; sdk/ABI.md, section 7.
 func (e *endpoint) fields(r *http.Request) ([]abi.Field, error) {
 	fields := make([]abi.Field, 0, 8+len(e.params)+len(r.Header))
+	client := ""
+	if addr := server.ClientAddr(r); addr.IsValid() {
+		client = addr.String()
+	}
 	fields = append(fields,
 		abi.Field{Name: ":method", Value: r.Method},
 		abi.Field{Name: ":path", Value: r.URL.EscapedPath()},
 		abi.Field{Name: ":query", Value: r.URL.RawQuery},
 		abi.Field{Name: ":host", Value: r.Host},
-		abi.Field{Name: ":client", Value: server.ClientAddr(r).String()},
+		abi.Field{Name: ":client", Value: client},
 		abi.Field{Name: ":id", Value: telemetry.RequestID(r.Context())},
 	)
 	for _, name := range e.params {
@@ -63,27 +70,61 @@ func (e *endpoint) fields(r *http.Request) ([]abi.Field, error) {
 type body struct {
 	request *http.Request
 	ctl     *http.ResponseController
-	reading atomic.Bool
+
+	mu     sync.Mutex    // guards what follows; not held while reading
+	read   chan struct{} // closed when the Read that is under way is back; nil is none
+	closed bool
 }
 
 func (b *body) Read(p []byte) (int, error) {
-	b.reading.Store(true)
-	n, err := b.request.Body.Read(p)
-	b.reading.Store(false)
-	var over *http.MaxBytesError
-	if errors.As(err, &over) {
-		err = &wasm.LimitError{Limit: over.Limit}
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return 0, http.ErrBodyReadAfterClose
 	}
-	return n, err
+	back := make(chan struct{})
+	b.read = back
+	b.mu.Unlock()
+	n, err := b.request.Body.Read(p)
+	b.mu.Lock()
+	b.read = nil
+	close(back)
+	b.mu.Unlock()
+	return n, bodyError(err)
+}
+
+// bodyError tells a body that is too long and a malformed one from a client that left or sends no more.
+func bodyError(err error) error {
+	var over *http.MaxBytesError
+	var network net.Error
+	switch {
+	case err == nil, err == io.EOF:
+		return err
+	case errors.As(err, &over):
+		return &wasm.LimitError{Limit: over.Limit}
+	case errors.As(err, &network), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, http.ErrBodyReadAfterClose):
+		return fmt.Errorf("%w: %w", errLeft, err)
+	}
+	return fmt.Errorf("%w: %w", errBadBody, err)
 }
 
 // Duplex lets the guest read on while it answers.
 func (b *body) Duplex() { _ = b.ctl.EnableFullDuplex() }
 
-// Close ends a Read that waits for the client. The connection cannot be used again then.
+// Close ends a Read that waits for the client. The connection cannot be used again then. The server puts a deadline of
+// its own in front of each read, perhaps just after ours: so ours is set until the Read is back.
 func (b *body) Close() error {
-	if b.reading.Load() {
+	b.mu.Lock()
+	b.closed = true
+	back := b.read
+	b.mu.Unlock()
+	for back != nil {
 		_ = b.ctl.SetReadDeadline(time.Now())
+		select {
+		case <-back:
+			back = nil
+		case <-time.After(5 * time.Millisecond):
+		}
 	}
 	return nil
 }

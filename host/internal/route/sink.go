@@ -1,6 +1,7 @@
 package route
 
 import (
+	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -13,28 +14,31 @@ type sink struct {
 	w        http.ResponseWriter
 	ctl      *http.ResponseController
 	endpoint *endpoint
+	head     bool // the request is a HEAD
 }
 
 // Head sends status and headers, but for those that are the host's.
 func (s *sink) Head(status int, fields []abi.Field, length int64) error {
 	h := s.w.Header()
 	for _, f := range fields {
-		if !s.endpoint.mayAnswer(f.Name) {
-			continue
+		switch {
+		case f.Name == "content-type":
+			h.Set(f.Name, f.Value) // one: of several, browsers take the last
+		case s.endpoint.mayAnswer(f.Name):
+			h.Add(f.Name, f.Value)
 		}
-		h.Add(f.Name, f.Value)
 	}
-	kind := h.Get("Content-Type")
-	if kind == "" && length != 0 {
-		kind = "application/octet-stream"
-		h.Set("Content-Type", kind)
+	bodyless := status == http.StatusNoContent || status == http.StatusNotModified
+	if h.Get("Content-Type") == "" && length != 0 && !bodyless {
+		h.Set("Content-Type", "application/octet-stream")
 	}
 	// What a plugin serves as a page must not act in the name of this origin.
 	h.Set("X-Content-Type-Options", "nosniff")
-	if isActive(kind) {
+	if isActive(h.Get("Content-Type")) {
 		h.Set("Content-Security-Policy", "sandbox")
 	}
-	if length >= 0 && status != http.StatusNoContent && status != http.StatusNotModified {
+	// A guest may leave the body of an answer to HEAD out; that says nothing of its length.
+	if length >= 0 && !bodyless && !(s.head && length == 0) {
 		h.Set("Content-Length", strconv.FormatInt(length, 10))
 	}
 	s.w.WriteHeader(status)
@@ -59,18 +63,25 @@ func (e *endpoint) mayAnswer(name string) bool {
 	case "connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "content-length", "date", "server",
 		"proxy-authenticate", "proxy-connection", "x-request-id", "x-content-type-options", "alt-svc", "strict-transport-security":
 		return false
+	case "nel", "report-to", // what a browser keeps for the whole origin
+		"x-accel-redirect", "x-sendfile": // what a proxy in front would take for an order
+		return false
 	case "set-cookie", "clear-site-data", "www-authenticate", "service-worker-allowed":
 		return e.headers[http.CanonicalHeaderKey(name)]
 	}
 	return !strings.HasPrefix(name, "access-control-")
 }
 
-// isActive says whether a browser would run what is served as this type.
+// isActive says whether a browser might run what is served as this type. What cannot be read as one type is, since browsers
+// read it in their own ways: of "text/plain, text/html" they take the last.
 func isActive(kind string) bool {
-	kind, _, _ = strings.Cut(strings.ToLower(kind), ";")
-	switch strings.TrimSpace(kind) {
-	case "text/html", "application/xhtml+xml", "image/svg+xml", "text/xml", "application/xml":
+	if kind == "" {
+		return false
+	}
+	kind, _, err := mime.ParseMediaType(kind)
+	switch kind {
+	case "text/html", "text/xml", "text/xsl", "application/xml":
 		return true
 	}
-	return strings.HasSuffix(strings.TrimSpace(kind), "+xml")
+	return err != nil || strings.HasSuffix(kind, "+xml") || strings.HasPrefix(kind, "multipart/")
 }

@@ -3,13 +3,17 @@
 package route
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/patchbay-run/patchbay/host/internal/config"
 	"github.com/patchbay-run/patchbay/host/internal/plugin"
+	"github.com/patchbay-run/patchbay/host/internal/telemetry"
 )
 
 // Table says who answers what. It is built whole, never changed, and swapped whole.
@@ -23,39 +27,68 @@ type Unloaded struct {
 }
 
 // NewTable builds a table of the host's own routes, of plugins that serve and of those that do not. The keys of host are patterns
-// of net/http's ServeMux. Two routes that overlap without one being narrower are an error.
-func NewTable(h *Handler, host map[string]http.Handler, serving []*plugin.Generation, missing []Unloaded) (t *Table, err error) {
-	defer func() {
-		if v := recover(); v != nil { // ServeMux has no other way to say it
-			t, err = nil, fmt.Errorf("build the route table: %v", v)
+// of net/http's ServeMux. Two routes that overlap without one being narrower are an error; all of them come back at once.
+func NewTable(h *Handler, host map[string]http.Handler, serving []*plugin.Generation, missing []Unloaded) (*Table, error) {
+	t := &Table{mux: http.NewServeMux()}
+	var problems []error
+	add := func(who, pattern string, handler http.Handler) {
+		if err := t.handle(pattern, handler); err != nil {
+			problems = append(problems, fmt.Errorf("%s: route %s: %w", who, pattern, err))
 		}
-	}()
-	t = &Table{mux: http.NewServeMux()}
-	for pattern, handler := range host {
-		t.mux.Handle(pattern, handler)
+	}
+	for _, pattern := range slices.Sorted(maps.Keys(host)) {
+		add("the server", pattern, host[pattern])
 	}
 	for _, g := range serving {
 		for i, r := range g.Manifest.Routes {
 			if slices.Contains(g.Config.Routes, r.String()) {
-				t.mux.Handle(r.String(), newEndpoint(h, g, i))
+				add(fmt.Sprintf("plugin %q", g.Config.Name), pattern(r.String()), newEndpoint(h, g, i))
 			}
 		}
 	}
 	for _, u := range missing {
-		for _, pattern := range u.Config.Routes {
-			name := u.Config.Name
-			t.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-				h.fail(w, r, name, errNotLoaded)
-			})
+		for _, route := range u.Config.Routes {
+			add(fmt.Sprintf("plugin %q", u.Config.Name), pattern(route), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				telemetry.SetRoute(r.Context(), route)
+				h.fail(w, r, u.Config.Name, errNotLoaded)
+			}))
 		}
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, fmt.Errorf("build the route table: %w", err)
 	}
 	return t, nil
 }
 
-// ServeHTTP answers by the table, with 404 and 405 in the API's own shape.
+// pattern is a route as ServeMux writes it, for which a "/" at the end means all below.
+func pattern(route string) string {
+	if strings.HasSuffix(route, " /") {
+		return route + "{$}"
+	}
+	return route
+}
+
+// entry tells what was put into the table from what ServeMux answers by itself.
+type entry struct{ http.Handler }
+
+func (t *Table) handle(pattern string, handler http.Handler) (err error) {
+	defer func() {
+		if v := recover(); v != nil { // ServeMux has no other way to say it
+			err = errors.New(registered().ReplaceAllString(fmt.Sprint(v), ""))
+		}
+	}()
+	t.mux.Handle(pattern, entry{handler})
+	return nil
+}
+
+// registered matches the places in our own source that ServeMux names.
+func registered() *regexp.Regexp { return regexp.MustCompile(` \(registered at [^)]*\)`) }
+
+// ServeHTTP answers by the table, with 404 and 405 in the API's own shape. A path that is not clean is nobody's: ServeMux would
+// redirect it.
 func (t *Table) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	handler, pattern := t.mux.Handler(r)
-	if pattern != "" {
+	handler, _ := t.mux.Handler(r)
+	if _, ok := handler.(entry); ok {
 		t.mux.ServeHTTP(w, r)
 		return
 	}

@@ -156,7 +156,7 @@ func (p *Pool) wait(ctx context.Context, w *waiter, at *list.Element) (*conn, er
 	} else if c = <-w.ready; c.cc != nil {
 		p.count.reused--
 	}
-	late := errors.Is(context.Cause(ctx), context.DeadlineExceeded) // a deadline may also be a cause, where it is for the head alone
+	late := errors.Is(ctx.Err(), context.DeadlineExceeded)
 	if late {
 		p.count.poolTimeouts++
 	}

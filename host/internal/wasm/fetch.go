@@ -41,8 +41,13 @@ func (w *worker) start(o *abi.Op, block, body []byte, name string) abi.Code {
 	ctx, cancel := context.WithCancel(ctx)
 	op.cancel = cancel
 	if o.Flags&abi.OpEnd == 0 {
-		op.sending = newSender(w, op, in.Body)
-		in.Body, in.Stream = nil, op.sending
+		sending := newSender(w, op, in.Body)
+		op.sending = sending
+		op.cancel = func() {
+			cancel()
+			sending.close()
+		}
+		in.Body, in.Stream = nil, sending
 	}
 	w.pool.background.Add(1)
 	go func() {
@@ -55,9 +60,6 @@ func (w *worker) start(o *abi.Op, block, body []byte, name string) abi.Code {
 // perform runs a capability and delivers its reply.
 func (w *worker) perform(ctx context.Context, op *operation, capability Capability, in *Operation) {
 	reply, err := capability(ctx, in)
-	if op.sending != nil {
-		op.sending.close()
-	}
 	if err != nil {
 		w.failed(ctx, op, abi.Done, err)
 		return

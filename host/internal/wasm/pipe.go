@@ -13,6 +13,7 @@ import (
 
 const (
 	drainTime  = time.Second
+	drainWait  = 20 * time.Millisecond
 	drainBytes = 4 << 10
 )
 
@@ -174,16 +175,26 @@ func (c *call) isFailed() bool {
 	return c.fault != nil
 }
 
-// drainBody reads the little that stands behind a stream's last event, so that its connection can be used again, and closes it.
+// drainBody reads the little that stands behind a stream's last event, so that its connection can be used again, and
+// closes it. It waits a moment for that, before the client is told that this was all: a client that asks again at once
+// must find the connection free.
 func (p *Pool) drainBody(body io.ReadCloser) {
+	drained := make(chan struct{})
 	p.background.Add(1)
 	go func() {
 		defer p.background.Done()
+		defer close(drained)
 		timer := time.AfterFunc(drainTime, func() { body.Close() })
 		defer timer.Stop()
 		_, _ = io.CopyN(io.Discard, body, drainBytes)
 		body.Close()
 	}()
+	wait := time.NewTimer(drainWait)
+	defer wait.Stop()
+	select {
+	case <-drained:
+	case <-wait.C:
+	}
 }
 
 // idleReader fails when the source gives nothing for limit; 0 is no limit.

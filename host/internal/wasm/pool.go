@@ -144,10 +144,8 @@ func (p *Pool) acquire(ctx context.Context, c *call) error {
 		}
 		changed := p.changed
 		p.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ErrNoWorker
+		if err := c.waitFor(ctx, changed); err != nil {
+			return err
 		}
 	}
 }

@@ -120,6 +120,24 @@ func (p *Pool) serveOnce(ctx context.Context, req *Request, first firstBytes, si
 	return err
 }
 
+// waitFor waits for a worker to be started, as long as the request has time.
+func (c *call) waitFor(ctx context.Context, changed <-chan struct{}) error {
+	var due <-chan time.Time
+	if !c.due.IsZero() {
+		timer := time.NewTimer(time.Until(c.due))
+		defer timer.Stop()
+		due = timer.C
+	}
+	select {
+	case <-changed:
+		return nil
+	case <-due:
+		return ErrNoWorker
+	case <-ctx.Done():
+		return ErrGone
+	}
+}
+
 // look says whether a worker has room for one more request, and whether it is behind.
 func (w *worker) look() (room, late bool) {
 	w.mu.Lock()
@@ -291,7 +309,7 @@ func (c *call) advance(ctx context.Context, sink Sink, sent *bool) (done bool, e
 	}
 	c.mu.Unlock()
 
-	if fault != nil {
+	if fault != nil && !(fault == errGuestAborted && flush && pipe == nil) { // what the guest had flushed still goes out
 		return false, c.because(fault)
 	}
 	if status == 0 {
@@ -325,6 +343,9 @@ func (c *call) advance(ctx context.Context, sink Sink, sent *bool) (done bool, e
 		if err := sink.Flush(); err != nil {
 			return false, ErrGone
 		}
+	}
+	if fault != nil {
+		return false, fault
 	}
 	c.refill(out)
 	return false, nil

@@ -34,6 +34,9 @@ func copyEvents(source io.Reader, out *pipeOut) error {
 			if *out.sent && out.call.req.ErrorEvents {
 				return errors.Join(out.write(appendEvent(buffer[:0], e)), errToldAlready)
 			}
+			if *out.sent {
+				return errToldAlready // without its words, which may quote the prompt: this error is logged
+			}
 			return &abi.Error{Code: abi.Reset, Text: string(text)}
 		}
 		buffer = appendEvent(buffer[:0], e)
@@ -182,7 +185,7 @@ func upstreamError(data []byte) []byte {
 	return data
 }
 
-// errToldAlready says that the client has seen the failure as an event.
+// errToldAlready says that the upstream itself told of the failure, as an event.
 var errToldAlready = errors.New("the upstream reported an error within the stream")
 
 // errorEvent ends a stream for a client that understands failures as events.

@@ -1,0 +1,50 @@
+package capability
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/patchbay-run/patchbay/host/internal/config"
+)
+
+// FuzzTarget wants every URL that is accepted to lead where the policy thinks it leads, read once more by anybody.
+func FuzzTarget(f *testing.F) {
+	for _, s := range []string{
+		"https://api.example.com/search?q=a", "http://H.example.:080/a%20b", "upstream://up/v1/models?x", "https://[::1]:8443/", "https://[::ffff:1.2.3.4]", "http://a@b/",
+		"https://h/%2e%2e/a", "https://h/a/..;/b", "https://h//b//", "https://h/?", "https://h/a;b=c/%C3%A9", "https://h/#", "https:h", "https://h:/x", "http://127.1/%25", "http://h..:080/",
+	} {
+		f.Add("GET", s)
+	}
+	f.Fuzz(func(t *testing.T, method, raw string) {
+		a, err := parseTarget(method, raw)
+		if err != nil {
+			return
+		}
+		u, err := url.Parse(a.url.String())
+		if err != nil {
+			t.Fatalf("%.300q became %.300q: %v", raw, a.url, err)
+		}
+		if len(u.String()) > maxURL {
+			return // escaping made it longer, which only a second reading refuses
+		}
+		b, err := parseTarget(method, u.String())
+		if err != nil || b.host != a.host || b.port != a.port || b.path != a.path || b.scheme != a.scheme || b.upstream != a.upstream || b.url.RawQuery != a.url.RawQuery {
+			t.Fatalf("%.300q is %.300v, and read again %.300v, %v", raw, a, b, err)
+		}
+		if a.upstream == "" && u.Hostname() != a.host {
+			t.Fatalf("%.300q was judged as host %.300q and is sent to %.300q", raw, a.host, u.Hostname())
+		}
+		sent, err := url.ParseRequestURI(u.RequestURI())
+		if err == nil && !strings.HasPrefix(u.RequestURI(), "//") && sent.Path != a.path {
+			t.Fatalf("%.300q was judged as path %.300q and is sent as %.300q", raw, a.path, u.RequestURI())
+		}
+		line := missing(a, "")
+		if strings.ContainsAny(line, "\r\n") || !under(grantable(a.path), a.path) {
+			t.Fatalf("%.300q: the missing line is %.300q", raw, line)
+		}
+		if allowed, _ := grantFor(config.Grant{}, a, ""); allowed != nil {
+			t.Fatalf("%.300q is allowed without a grant", raw)
+		}
+	})
+}
