@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -24,7 +25,7 @@ const (
 // consider keeps a line unless it is boilerplate. The marks of links are still in it.
 func (k *keeper) consider(line string) {
 	links := onlyLinks(line)
-	line = squeeze(stripLine(squeezeMarked(line)))
+	line = squeeze(stripLine(unmarked(line)))
 	switch {
 	case !hasWords(line), isBoilerplate(line), isDefinition(line):
 		// An empty line or a rule ends no menu.
@@ -48,16 +49,21 @@ func (k *keeper) endMenu() {
 
 // keep takes a line. A line of some length that was there before is a repeated part of the page's frame.
 func (k *keeper) keep(line string) {
-	if line == "" || len(line) > 20 && k.seen[line] {
+	if line == "" {
 		return
 	}
-	k.seen[line] = true
+	if len(line) > 20 {
+		before := len(k.seen)
+		if k.seen[line] = true; len(k.seen) == before { // one look into the map, not two
+			return
+		}
+	}
 	if k.count > 0 {
 		k.text.WriteByte('\n')
 		k.count++
 	}
 	k.text.WriteString(line)
-	k.count += utf8.RuneCountInString(line)
+	k.count += length(line)
 }
 
 // onlyLinks reports whether a line holds a link, and nothing outside its links but bullets and separators.
@@ -77,14 +83,18 @@ func onlyLinks(line string) bool {
 	return links > 0
 }
 
-// squeezeMarked is line without the marks of links and the space around it.
-func squeezeMarked(line string) string {
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if r == linkBegin || r == linkEnd {
-			return -1
+// unmarked is line without the marks of links and the space around it.
+func unmarked(line string) string {
+	if strings.IndexByte(line, linkBegin) >= 0 || strings.IndexByte(line, linkEnd) >= 0 {
+		b := make([]byte, 0, len(line))
+		for i := 0; i < len(line); i++ {
+			if c := line[i]; c != linkBegin && c != linkEnd {
+				b = append(b, c)
+			}
 		}
-		return r
-	}, line))
+		line = string(b)
+	}
+	return strings.TrimSpace(line)
 }
 
 func hasWords(line string) bool {
@@ -102,19 +112,34 @@ func isDefinition(line string) bool {
 
 // isBoilerplate reports whether a line belongs to a page's frame and not to what it says.
 func isBoilerplate(line string) bool {
-	lower := strings.ToLower(line)
-	start := bare(lower)
-	if framePhrase(start) || isBar(lower) {
+	inner := bare(line)
+	if isFrame(inner) || isBar(line) {
 		return true
 	}
-	if len(lower) > bannerLimit && utf8.RuneCountInString(lower) > bannerLimit {
-		return false
-	}
+	return !longer(line, bannerLimit) && (isNotice(inner) || isBanner(line))
+}
+
+// isNotice reports whether text begins as a link for screen readers or a copyright notice does.
+func isNotice(text string) bool {
 	for _, words := range []string{"skip to ", "jump to content", "©", "copyright ©", "copyright (c)", "c) 20"} {
-		if strings.HasPrefix(start, words) {
+		if hasPrefixFold(text, words) {
 			return true
 		}
 	}
+	return false
+}
+
+// hasPrefixFold reports whether text begins with prefix, in any case.
+func hasPrefixFold(text, prefix string) bool {
+	return len(text) >= len(prefix) && strings.EqualFold(text[:len(prefix)], prefix)
+}
+
+// isBanner reports whether a line asks for something before a page shows itself.
+func isBanner(line string) bool {
+	if !hasBannerWord(line) {
+		return false
+	}
+	lower := strings.ToLower(line)
 	for _, words := range []string{
 		"all rights reserved", "we use cookies", "this site uses cookies", "this website uses cookies", "uses cookies to",
 		"accept all cookies", "accept cookies", "cookie settings", "cookie preferences", "by continuing to use this", "by continuing to browse",
@@ -122,7 +147,37 @@ func isBoilerplate(line string) bool {
 		"subscribe to our newsletter", "sign up for our newsletter", "sign up to our newsletter", "join our newsletter",
 		"verify you are human", "verifying you are human", "checking your browser",
 	} {
-		if len(words) <= len(lower) && strings.Contains(lower, words) {
+		if strings.Contains(lower, words) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasBannerWord reports whether a line has one of the words that isBanner's phrases are made of, each of which has one.
+// It is one look at each byte in the place of many.
+func hasBannerWord(line string) bool {
+	for i := 0; i+1 < len(line); i++ {
+		word := ""
+		switch line[i] | 0x20 { // in lower case
+		case 'k':
+			word = "kie" // cookie
+		case 'j':
+			word = "javascript"
+		case 'b':
+			word = "browse"
+		case 'v':
+			word = "ved" // reserved
+		case 'w':
+			word = "wsletter" // newsletter
+		case 'm':
+			word = "man" // human
+		case 'g':
+			word = "g to " // continuing to
+		default:
+			continue
+		}
+		if line[i+1]|0x20 == word[1]|0x20 && hasPrefixFold(line[i:], word) {
 			return true
 		}
 	}
@@ -130,18 +185,18 @@ func isBoilerplate(line string) bool {
 }
 
 // isBar reports whether a line is a bar of links, "Home | About | Contact": most of its parts are words of a page's frame.
-func isBar(lower string) bool {
-	const separators = "|•·»›/"
-	if !strings.ContainsAny(lower, separators) {
+func isBar(line string) bool {
+	separators := []string{"|", "/", "•", "·", "»", "›"}
+	if !slices.ContainsFunc(separators, func(s string) bool { return strings.Contains(line, s) }) {
 		return false
 	}
-	parts := strings.FieldsFunc(lower, func(r rune) bool { return strings.ContainsRune(separators, r) })
+	parts := strings.FieldsFunc(line, func(r rune) bool { return r == '|' || r == '/' || r == '•' || r == '·' || r == '»' || r == '›' })
 	if len(parts) < 2 {
 		return false
 	}
 	frame := 0
 	for _, p := range parts {
-		if framePhrase(bare(p)) {
+		if isFrame(bare(p)) {
 			frame++
 		}
 	}
@@ -151,6 +206,12 @@ func isBar(lower string) bool {
 // bare is text without marks around it.
 func bare(text string) string {
 	return strings.TrimFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) && r != '©' })
+}
+
+// isFrame reports whether text is nothing but a word of a page's frame.
+func isFrame(text string) bool {
+	const longest = 48 // bytes; no phrase has as many
+	return len(text) <= longest && framePhrase(strings.ToLower(text))
 }
 
 // framePhrase reports whether text, in lower case, is nothing but a word of a page's frame.

@@ -66,9 +66,51 @@ func legible(text string, partial bool) string {
 			text = text[:len(text)-1]
 		}
 	}
-	text = strings.ToValidUTF8(text, string(utf8.RuneError))
-	text = strings.ReplaceAll(text, "\r\n", "\n")
-	return strings.Map(visible, text)
+	if !utf8.ValidString(text) {
+		text = strings.ToValidUTF8(text, string(utf8.RuneError))
+	}
+	return onlyVisible(strings.ReplaceAll(text, "\r\n", "\n"))
+}
+
+// onlyVisible is text with every character as visible has it. Most text is that already.
+func onlyVisible(text string) string {
+	var b strings.Builder
+	from := 0 // what lies before is in b
+	for i := printable(text); i < len(text); i += printable(text[i:]) {
+		r, size := utf8.DecodeRuneInString(text[i:])
+		if v := visible(r); v != r {
+			b.WriteString(text[from:i])
+			if v >= 0 {
+				b.WriteRune(v)
+			}
+			from = i + size
+		}
+		i += size
+	}
+	if from == 0 {
+		return text
+	}
+	b.WriteString(text[from:])
+	return b.String()
+}
+
+// printable is how many bytes at the start of text are printable ASCII. It looks at eight at a time: a plugin pays for each turn of
+// a loop, and every text passes here.
+func printable(text string) int {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	n := 0
+	for rest := text; len(rest) >= 8; rest = rest[8:] {
+		v := uint64(rest[0]) | uint64(rest[1])<<8 | uint64(rest[2])<<16 | uint64(rest[3])<<24 |
+			uint64(rest[4])<<32 | uint64(rest[5])<<40 | uint64(rest[6])<<48 | uint64(rest[7])<<56
+		if (v|(v-ones*' ')|(v+ones))&high != 0 { // a byte of 0x80 or more, one below ' ', or 0x7f
+			break
+		}
+		n += 8
+	}
+	for n < len(text) && text[n] >= ' ' && text[n] < 0x7f {
+		n++
+	}
+	return n
 }
 
 // visible is r, or what stands for it, or -1.
@@ -89,6 +131,9 @@ func visible(r rune) rune {
 
 // squeeze makes one space of every run of white space, and takes out the marks of links.
 func squeeze(text string) string {
+	if isSqueezed(text) {
+		return text
+	}
 	var b strings.Builder
 	b.Grow(len(text))
 	space := false
@@ -108,10 +153,59 @@ func squeeze(text string) string {
 	return b.String()
 }
 
+// isSqueezed reports whether squeeze would change nothing.
+func isSqueezed(text string) bool {
+	before := byte(' ')
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		if c <= ' ' && (c < ' ' || before == ' ') {
+			return false
+		}
+		if c >= utf8.RuneSelf && utf8.RuneStart(c) {
+			if r, _ := utf8.DecodeRuneInString(text[i:]); unicode.IsSpace(r) {
+				return false
+			}
+		}
+		before = c
+	}
+	return text == "" || before != ' '
+}
+
+// length is the number of text's characters.
+func length(text string) int {
+	ascii := printable(text)
+	return ascii + utf8.RuneCountInString(text[ascii:])
+}
+
+// longer reports whether text has more than limit characters.
+func longer(text string, limit int) bool {
+	if len(text) <= limit {
+		return false
+	}
+	for range text {
+		if limit--; limit < 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // readable reports whether text is mostly words and figures. What a page's binary data or an unknown encoding leaves is not.
 func readable(text string) bool {
 	words, marks, broken := 0, 0, 0
-	for _, r := range text {
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		if c-'a' < 26 || c-'A' < 26 || c-'0' < 10 { // most of them; the tables below take their time
+			words++
+			continue
+		}
+		if c < utf8.RuneSelf {
+			if c > ' ' {
+				marks++
+			}
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(text[i:])
 		switch {
 		case r == utf8.RuneError:
 			broken++
@@ -120,6 +214,7 @@ func readable(text string) bool {
 		case !unicode.IsSpace(r):
 			marks++
 		}
+		i += size - 1
 	}
 	return words > 0 && words >= marks && broken*20 <= words
 }

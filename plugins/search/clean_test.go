@@ -133,6 +133,58 @@ func TestCut(t *testing.T) {
 	}
 }
 
+// TestCleanLinkWithinAnAddress: a link's address may hold the end of the link around it.
+func TestCleanLinkWithinAnAddress(t *testing.T) {
+	if got, want := clean("[a [b](/c](/d)) and words", 5000), "a b and words"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestLongerTextWins: a provider's snippet may say more than what it has of the page.
+func TestLongerTextWins(t *testing.T) {
+	short, long := strings.Repeat("few words ", 15)+"end", strings.Repeat("many words ", 40)+"end"
+	cfg := defaults()
+	for _, p := range []page{{content: long, raw: short}, {content: short, raw: long}} {
+		p.url = "https://x.test/"
+		if got := cfg.results([]page{p}); len(got) != 1 || got[0].Content != long {
+			t.Errorf("%+v", got)
+		}
+	}
+}
+
+// TestPrintable tries every byte at every place of the eight that are looked at together.
+func TestPrintable(t *testing.T) {
+	for c := range 256 {
+		for at := range 20 {
+			text := []byte(strings.Repeat("~ ", 10))
+			text[at] = byte(c)
+			want := at
+			if c >= ' ' && c < 0x7f {
+				want = len(text)
+			}
+			if got := printable(string(text)); got != want {
+				t.Errorf("%#x at %d: %d, want %d", c, at, got, want)
+			}
+		}
+	}
+}
+
+// TestBanners: a line is searched for a banner's phrases only when it has one of a few words.
+func TestBanners(t *testing.T) {
+	for _, line := range []string{
+		"All rights reserved", "We use cookies", "This site uses cookies", "This website uses cookies", "uses cookies to", "Accept all cookies", "Accept cookies",
+		"Cookie settings", "Cookie preferences", "By continuing to use this", "By continuing to browse", "Enable JavaScript", "JavaScript is disabled",
+		"JavaScript to run this app", "Your browser does not support", "Your browser is not supported", "Subscribe to our newsletter",
+		"Sign up for our newsletter", "Sign up to our newsletter", "Join our newsletter", "Verify you are human", "Verifying you are human", "Checking your browser",
+	} {
+		for _, line := range []string{line, strings.ToUpper(line), strings.ToLower(line) + "!", "Å. " + line} {
+			if !isBoilerplate(line) {
+				t.Errorf("%q is kept", line)
+			}
+		}
+	}
+}
+
 // FuzzClean holds what must be true of any page.
 func FuzzClean(f *testing.F) {
 	for _, file := range cleanFiles(f) {

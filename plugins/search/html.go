@@ -209,7 +209,7 @@ func unescape(text string) string {
 			text = text[1:]
 			continue
 		}
-		b.WriteString(strings.Map(visible, html.UnescapeString(text[:end+1])))
+		b.WriteString(onlyVisible(html.UnescapeString(text[:end+1])))
 		text = text[end+1:]
 	}
 }

@@ -18,54 +18,71 @@ func stripLinks(text string) string {
 	if !strings.Contains(text, "](") {
 		return text
 	}
-	pairs := brackets(text)
-	after := map[int]int{} // where the text goes on after the ']' of a link
 	var b strings.Builder
 	b.Grow(len(text))
-	for i := 0; i < len(text); i++ {
-		switch text[i] {
-		case '[', '!':
-			open := i
-			image := text[i] == '!' && i+1 < len(text) && text[i+1] == '['
-			if image {
-				open++
-			}
-			if shut, ok := pairs[open]; ok && text[open] == '[' {
-				if length := target(text[shut+1:]); length > 0 {
-					if image || isCitation(text[open+1:shut], text[shut+1:shut+1+length]) {
-						i = shut + length
-						continue
-					}
-					after[shut] = shut + length
-					b.WriteByte(linkBegin)
-					continue
-				}
-			}
-		case ']':
-			if end, ok := after[i]; ok {
+	from := 0        // what lies before is in b, or left out
+	var links []link // that have begun
+	end := func(place int) {
+		for n := len(links); n > 0 && links[n-1].shut < place; n = len(links) {
+			last := links[n-1]
+			links = links[:n-1]
+			if last.shut >= from { // else its ']' was within another's address
+				b.WriteString(text[from:last.shut])
 				b.WriteByte(linkEnd)
-				i = end
-				continue
+				from = last.end
 			}
 		}
-		b.WriteByte(text[i])
 	}
+	for _, p := range brackets(text) {
+		end(p.open)
+		if p.open < from || p.shut == 0 {
+			continue
+		}
+		length := target(text[p.shut+1:])
+		if length == 0 {
+			continue
+		}
+		after := p.shut + 1 + length
+		image := p.open > from && text[p.open-1] == '!'
+		switch {
+		case image:
+			b.WriteString(text[from : p.open-1])
+			from = after
+		case isCitation(text[p.open+1:p.shut], text[p.shut+1:after]):
+			b.WriteString(text[from:p.open])
+			from = after
+		default:
+			b.WriteString(text[from:p.open])
+			b.WriteByte(linkBegin)
+			from = p.open + 1
+			links = append(links, link{p.shut, after})
+		}
+	}
+	end(len(text))
+	b.WriteString(text[from:])
 	return b.String()
 }
 
-// brackets pairs every '[' with its ']'. Escaped ones count as text.
-func brackets(text string) map[int]int {
-	pairs := map[int]int{}
-	var open []int
+// link is where the text of a link ends, and where the text after its address begins.
+type link struct{ shut, end int }
+
+// pair is where a bracket opens and where it shuts; 0 is nowhere.
+type pair struct{ open, shut int }
+
+// brackets pairs every '[' with its ']', in the order in which they open. Escaped ones count as text.
+func brackets(text string) []pair {
+	var pairs []pair
+	var open []int // into pairs
 	for i := 0; i < len(text); i++ {
 		switch text[i] {
 		case '\\':
 			i++
 		case '[':
-			open = append(open, i)
+			open = append(open, len(pairs))
+			pairs = append(pairs, pair{open: i})
 		case ']':
 			if n := len(open); n > 0 {
-				pairs[open[n-1]] = i
+				pairs[open[n-1]].shut = i
 				open = open[:n-1]
 			}
 		}
@@ -157,7 +174,7 @@ func stripEmphasis(line, mark string) string {
 			i++
 			continue
 		}
-		if line[i:i+len(mark)] != mark {
+		if line[i] != mark[0] || line[i:i+len(mark)] != mark {
 			continue
 		}
 		before, _ := utf8.DecodeLastRuneInString(line[:i])
@@ -180,6 +197,7 @@ func stripEmphasis(line, mark string) string {
 		return line
 	}
 	var b strings.Builder
+	b.Grow(len(line))
 	from := 0
 	for _, s := range spans {
 		b.WriteString(line[from:s.open])

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/patchbay-run/patchbay/sdk/go/plugin"
@@ -62,11 +64,16 @@ const maxReply = 8 << 20
 // demoHeader is on every answer of the host's built-in demo, and on ours when we pass its words on.
 const demoHeader = "x-patchbay-demo"
 
-// decode reads a provider's answer into v. What is not JSON is no answer: a login page, or the note of a proxy.
-func decode(reply *plugin.Reply, v any) error {
+// readJSON reads a provider's answer. What is not JSON is no answer: a login page, or the note of a proxy.
+func readJSON(reply *plugin.Reply) ([]byte, error) {
 	if kind := reply.Header.Get("content-type"); kind != "" && !strings.Contains(strings.ToLower(kind), "json") {
 		reply.Body.Close()
-		return fmt.Errorf("%w: its content type is %.80q", plugin.ErrReply, kind)
+		return nil, fmt.Errorf("%w: its content type is %.80q", plugin.ErrReply, kind)
 	}
-	return reply.JSON(v, maxReply)
+	return reply.Bytes(maxReply)
+}
+
+// decode reads JSON into v as Reply.JSON does, with its errors.
+func decode(body []byte, v any) error {
+	return (&plugin.Reply{Body: io.NopCloser(bytes.NewReader(body))}).JSON(v, maxReply)
 }

@@ -32,12 +32,19 @@ func (c *config) results(pages []page) []result {
 			// One thread serves all requests. A sleep, unlike a yield, ends the worker's turn: long pages are cleaned one a turn.
 			time.Sleep(time.Microsecond)
 		}
+		raw := clean(p.raw, c.MaxChars)
+		rawIsGood := longer(raw, c.MinChars) && readable(raw)
+		if rawIsGood && longer(raw, len(p.content)) { // cleaning makes no text longer: the snippet needs none
+			r.Content = cut(raw, c.MaxChars)
+			good = append(good, r)
+			continue
+		}
 		snippet := clean(p.content, c.MaxChars)
 		text := snippet
-		if raw := clean(p.raw, c.MaxChars); readable(raw) && utf8.RuneCountInString(raw) > utf8.RuneCountInString(snippet) {
+		if readable(raw) && longer(raw, utf8.RuneCountInString(snippet)) {
 			text = raw
 		}
-		if utf8.RuneCountInString(text) > c.MinChars && readable(text) {
+		if longer(text, c.MinChars) && readable(text) {
 			r.Content = cut(text, c.MaxChars)
 			good = append(good, r)
 			continue
@@ -94,6 +101,9 @@ func cut(text string, limit int) string { return shorten(text, limit, truncated)
 
 // shorten cuts text after at most limit characters, after a whole word when one ends near, and puts mark behind it.
 func shorten(text string, limit int, mark string) string {
+	if len(text) <= limit {
+		return text
+	}
 	end, n := len(text), 0
 	for i := range text {
 		if n == limit {

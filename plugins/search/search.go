@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -59,7 +60,13 @@ func (s *service) search(w *plugin.Response, r *plugin.Request) error {
 	if hits.demo {
 		w.Header().Set(demoHeader, "1")
 	}
-	return w.JSON(200, a)
+	document, err := appendAnswer(nil, &a)
+	if err != nil {
+		return fmt.Errorf("encode the answer: %w", err)
+	}
+	w.Header().Set("content-type", "application/json")
+	_, err = w.Write(document)
+	return err
 }
 
 // readQuery is the query as it was typed, without white space around it. Other fields are ignored: a client of another

@@ -73,16 +73,35 @@ func askSearXNG(ctx context.Context, c *config, query string) (*found, error) {
 	default:
 		return nil, refused(reply)
 	}
+	body, err := readJSON(reply)
+	if err != nil {
+		return nil, err
+	}
+	f := &found{demo: reply.Header.Has(demoHeader)}
+	f.pages, err = searxngPages(body)
+	return f, err
+}
+
+// searxngKeys are those of searxngAnswer.
+func searxngKeys() pageKeys {
+	return pageKeys{title: "title", url: "url", content: "content", score: "score", published: "publishedDate"}
+}
+
+// searxngPages reads the answer's results.
+func searxngPages(body []byte) ([]page, error) {
+	if pages, ok := quickPages(body, searxngKeys()); ok {
+		return pages, nil
+	}
 	var answer searxngAnswer
-	if err := decode(reply, &answer); err != nil {
+	if err := decode(body, &answer); err != nil {
 		return nil, err
 	}
 	if answer.Results == nil {
 		return nil, fmt.Errorf("%w: it has no results", plugin.ErrReply)
 	}
-	f := &found{demo: reply.Header.Has(demoHeader)}
+	var pages []page
 	for _, r := range *answer.Results {
-		f.pages = append(f.pages, page{title: r.Title, url: r.URL, content: r.Content, score: r.Score, published: r.PublishedDate})
+		pages = append(pages, page{title: r.Title, url: r.URL, content: r.Content, score: r.Score, published: r.PublishedDate})
 	}
-	return f, nil
+	return pages, nil
 }

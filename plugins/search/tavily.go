@@ -67,16 +67,35 @@ func askTavily(ctx context.Context, c *config, t tavilyConfig, query string) (*f
 	if reply.Status != 200 {
 		return nil, refused(reply)
 	}
+	body, err = readJSON(reply)
+	if err != nil {
+		return nil, err
+	}
+	f := &found{demo: reply.Header.Has(demoHeader)}
+	f.pages, err = tavilyPages(body)
+	return f, err
+}
+
+// tavilyKeys are those of tavilyAnswer.
+func tavilyKeys() pageKeys {
+	return pageKeys{"title", "url", "content", "raw_content", "score", "published_date"}
+}
+
+// tavilyPages reads the answer's results.
+func tavilyPages(body []byte) ([]page, error) {
+	if pages, ok := quickPages(body, tavilyKeys()); ok {
+		return pages, nil
+	}
 	var answer tavilyAnswer
-	if err := decode(reply, &answer); err != nil {
+	if err := decode(body, &answer); err != nil {
 		return nil, err
 	}
 	if answer.Results == nil {
 		return nil, fmt.Errorf("%w: it has no results", plugin.ErrReply)
 	}
-	f := &found{demo: reply.Header.Has(demoHeader)}
+	var pages []page
 	for _, r := range *answer.Results {
-		f.pages = append(f.pages, page{r.Title, r.URL, r.Content, r.RawContent, r.Score, r.PublishedDate})
+		pages = append(pages, page{r.Title, r.URL, r.Content, r.RawContent, r.Score, r.PublishedDate})
 	}
-	return f, nil
+	return pages, nil
 }

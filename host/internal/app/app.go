@@ -20,7 +20,6 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/capability"
 	"github.com/patchbay-run/patchbay/host/internal/config"
 	"github.com/patchbay-run/patchbay/host/internal/live"
-	"github.com/patchbay-run/patchbay/host/internal/plugin"
 	"github.com/patchbay-run/patchbay/host/internal/route"
 	"github.com/patchbay-run/patchbay/host/internal/server"
 	"github.com/patchbay-run/patchbay/host/internal/telemetry"
@@ -43,8 +42,6 @@ type App struct {
 	public, private net.Listener
 	engine          *wasm.Engine
 	demo            *demoUpstream
-	host            *capability.Host
-	loader          *plugin.Loader
 	routes          *route.Handler
 	tracker         *telemetry.Tracker
 	system          *telemetry.System
@@ -64,6 +61,7 @@ type App struct {
 // state is what is in force: made whole, never changed, swapped whole.
 type state struct {
 	config  *config.Config
+	parts   *capability.Parts
 	plugins []*slot  // in the order of the configuration
 	broken  *problem // why the newest configuration is not this one
 }
@@ -102,15 +100,14 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.host = capability.NewHost(parts)
-	a.loader = &plugin.Loader{Engine: a.engine, Host: a.host, Log: a.log}
+	a.state.Store(&state{config: c, parts: parts})
 	if err := a.observe(ctx, c); err != nil {
 		return nil, err
 	}
 	if err := a.serve(c, cache); err != nil {
 		return nil, err
 	}
-	if err := a.loadAll(ctx, c); err != nil {
+	if err := a.loadAll(ctx, c, parts); err != nil {
 		return nil, err
 	}
 	built = true
@@ -183,10 +180,7 @@ func (a *App) AdminAddr() net.Addr { return a.private.Addr() }
 // reload has it look at the configuration and the plugins again; changes on disk do so too.
 func (a *App) Run(ctx context.Context, reload <-chan os.Signal) error {
 	defer a.Close()
-	watch, err := a.watchFiles()
-	if err != nil {
-		return err
-	}
+	watch := a.watchFiles()
 	defer watch.close()
 	a.log.Info("serving", "listen", a.public.Addr().String())
 
@@ -221,14 +215,15 @@ func (a *App) Close() {
 			_ = l.Close() // the servers have closed them if they ran
 		}
 	}
-	for _, s := range a.state.Load().plugins {
+	last := a.state.Load()
+	for _, s := range last.plugins {
 		if s.generation != nil {
 			a.retire(s.generation)
 		}
 	}
 	a.retired.Wait()
-	if a.host != nil {
-		a.host.Parts().Upstreams.Close()
+	if last.parts != nil {
+		last.parts.Upstreams.Close()
 	}
 	if a.demo != nil {
 		a.demo.close()

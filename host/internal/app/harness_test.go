@@ -398,9 +398,9 @@ func (b *buffer) problems() string {
 	var out strings.Builder
 	n := 0
 	for line := range strings.Lines(b.String()) {
-		if n < 10 && !strings.Contains(line, `"level":"DEBUG"`) && !strings.Contains(line, `"level":"INFO"`) {
+		if n < 5 && !strings.Contains(line, `"level":"DEBUG"`) && !strings.Contains(line, `"level":"INFO"`) {
 			n++
-			fmt.Fprintln(&out, line[:min(len(line), 3000)])
+			fmt.Fprintln(&out, line[:min(len(line), 1000)])
 		}
 	}
 	return "the server's log:\n" + out.String()

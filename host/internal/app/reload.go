@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/patchbay-run/patchbay/host/internal/capability"
 	"github.com/patchbay-run/patchbay/host/internal/config"
 	"github.com/patchbay-run/patchbay/host/internal/plugin"
 	"github.com/patchbay-run/patchbay/host/internal/route"
@@ -17,6 +18,7 @@ import (
 type slot struct {
 	config     config.Plugin      // the newest
 	generation *plugin.Generation // nil: not loaded
+	host       *capability.Host   // of generation alone: what it was made for goes on while it drains, or is stale
 	problem    *problem           // nil: the newest serves
 }
 
@@ -27,9 +29,9 @@ type problem struct {
 }
 
 // loadAll loads the plugins of a first configuration. One that does not load is an error, all of them at once.
-func (a *App) loadAll(ctx context.Context, c *config.Config) error {
-	slots := a.load(ctx, c, nil)
-	a.state.Store(&state{config: c, plugins: slots})
+func (a *App) loadAll(ctx context.Context, c *config.Config, parts *capability.Parts) error {
+	slots := a.load(ctx, c, parts, nil)
+	a.state.Store(&state{config: c, parts: parts, plugins: slots})
 	var problems []error
 	for _, s := range slots {
 		if s.problem != nil {
@@ -48,7 +50,7 @@ func (a *App) loadAll(ctx context.Context, c *config.Config) error {
 }
 
 // load makes a generation of each plugin, or keeps the one that is the same. What does not load leaves the old one.
-func (a *App) load(ctx context.Context, c *config.Config, old []*slot) []*slot {
+func (a *App) load(ctx context.Context, c *config.Config, parts *capability.Parts, old []*slot) []*slot {
 	slots := make([]*slot, len(c.Plugins))
 	var loading sync.WaitGroup
 	for i, p := range c.Plugins {
@@ -56,20 +58,22 @@ func (a *App) load(ctx context.Context, c *config.Config, old []*slot) []*slot {
 		slots[i] = s
 		for _, o := range old {
 			if o.config.Name == p.Name {
-				s.generation = o.generation
+				s.generation, s.host = o.generation, o.host
 			}
 		}
-		if s.generation != nil && a.loader.Current(s.generation, p) {
+		host := capability.NewHost(parts)
+		loader := &plugin.Loader{Engine: a.engine, Host: host, Log: a.log}
+		if s.generation != nil && loader.Current(s.generation, p) {
 			continue
 		}
 		loading.Go(func() {
-			g, err := a.loader.Load(ctx, p)
+			g, err := loader.Load(ctx, p)
 			if err != nil {
 				s.problem = &problem{err.Error(), time.Now()}
 				return
 			}
 			a.log.Info("plugin loaded", "plugin", p.Name, "version", g.Manifest.Version, "digest", g.Digest.String())
-			s.generation = g
+			s.generation, s.host = g, host
 		})
 	}
 	loading.Wait()
@@ -102,25 +106,28 @@ func (a *App) Reload(ctx context.Context) error {
 	if err != nil {
 		return a.reject(err)
 	}
-	parts := a.host.Parts()
 	changed := !reflect.DeepEqual(before.config, c)
-	next, err := a.parts(c, parts)
+	next, err := a.parts(c, before.parts)
 	if err != nil {
 		return a.reject(err)
 	}
-	a.host.Swap(next)
-	slots := a.load(ctx, c, before.plugins)
+	slots := a.load(ctx, c, next, before.plugins)
 	table, err := a.table(slots)
 	if err != nil {
-		a.host.Swap(parts)
 		next.Upstreams.Close()
 		a.retireMissing(slots, before.plugins)
 		return a.reject(err)
 	}
 	a.routes.Swap(table)
-	a.state.Store(&state{config: c, plugins: slots})
+	for _, s := range slots {
+		// One that is stale may speak of upstreams that are gone: it keeps those that it was made for.
+		if s.generation != nil && reflect.DeepEqual(s.generation.Config, s.config) {
+			s.host.Swap(next)
+		}
+	}
+	a.state.Store(&state{config: c, parts: next, plugins: slots})
 	a.retireMissing(before.plugins, slots)
-	parts.Upstreams.Close()
+	before.parts.Upstreams.Close() // calls that still go through it are answered
 	if changed {
 		a.warnFixed(before.config, c)
 		a.log.Info("configuration in force", "file", a.options.Config.File)

@@ -67,11 +67,13 @@ func tavilyReply(b *testing.B, kind string) string {
 		}
 		out.Results = append(out.Results, result{fmt.Sprint("Title ", i), fmt.Sprint("https://example.org/", i), content[:300], raw, 0.9})
 	}
-	reply, err := json.Marshal(out)
-	if err != nil {
+	var reply strings.Builder
+	enc := json.NewEncoder(&reply)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(out); err != nil {
 		b.Fatal(err)
 	}
-	return string(reply)
+	return reply.String()
 }
 
 // numbered is n lines of a format, no two alike: a line that comes again is not kept.

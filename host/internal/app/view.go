@@ -33,7 +33,7 @@ func (a *App) Plugins() []admin.Plugin {
 }
 
 // Upstreams implements admin.View.
-func (a *App) Upstreams() []upstream.Stats { return a.host.Parts().Upstreams.Stats() }
+func (a *App) Upstreams() []upstream.Stats { return a.state.Load().parts.Upstreams.Stats() }
 
 // Config implements admin.View.
 func (a *App) Config() map[string]any {

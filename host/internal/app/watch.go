@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -13,26 +12,37 @@ import (
 // quiet is how long files must lie still before they are looked at: a build writes a file in many steps.
 const quiet = 300 * time.Millisecond
 
+// longest is how long a folder that is never quiet, with a log in it for example, can put that off.
+const longest = 2 * time.Second
+
 // watcher notices that something happened near the files that the server was made from. What happened does not matter:
 // the reload looks at what is there.
 type watcher struct {
 	app    *App
 	notify *fsnotify.Watcher
 	known  map[string]bool // folders under watch
+
+	watches bool // false: the system had no watch for us
 }
 
-func (a *App) watchFiles() (*watcher, error) {
-	n, err := fsnotify.NewWatcher()
-	if err != nil {
-		return nil, fmt.Errorf("watch the configuration: %w", err)
+// watchFiles begins to watch. Without a place among the system's watches the server goes on, and waits for SIGHUP.
+func (a *App) watchFiles() *watcher {
+	w := &watcher{app: a, known: map[string]bool{}}
+	var err error
+	if w.notify, err = fsnotify.NewWatcher(); err != nil {
+		a.log.Warn("files are not watched; send SIGHUP after a change", "error", err)
+		w.notify = &fsnotify.Watcher{} // its channels are nil: nothing ever comes
 	}
-	w := &watcher{app: a, notify: n, known: map[string]bool{}}
+	w.watches = err == nil
 	w.follow()
-	return w, nil
+	return w
 }
 
 // follow watches the folders of the files in force: a folder goes on where a file is replaced.
 func (w *watcher) follow() {
+	if !w.watches {
+		return
+	}
 	want := map[string]bool{}
 	for _, path := range w.app.files() {
 		want[filepath.Dir(path)] = true
@@ -76,8 +86,8 @@ func (a *App) files() []string {
 
 // run reloads after changes and signals until ctx ends.
 func (w *watcher) run(ctx context.Context, signals <-chan os.Signal, reload func(context.Context) error) error {
-	settled := time.NewTimer(0)
-	<-settled.C
+	settled := time.NewTimer(0) // a first look: something may have changed between New and the watch
+	var since time.Time         // the first change that was not looked at; zero is none
 	for {
 		select {
 		case <-ctx.Done():
@@ -87,7 +97,10 @@ func (w *watcher) run(ctx context.Context, signals <-chan os.Signal, reload func
 				return nil
 			}
 			if e.Op != fsnotify.Chmod {
-				settled.Reset(quiet)
+				if since.IsZero() {
+					since = time.Now()
+				}
+				settled.Reset(min(quiet, longest-time.Since(since)))
 			}
 		case err := <-w.notify.Errors:
 			// An overflow means that events were lost, so something changed.
@@ -96,6 +109,7 @@ func (w *watcher) run(ctx context.Context, signals <-chan os.Signal, reload func
 		case <-signals:
 			settled.Reset(0)
 		case <-settled.C:
+			since = time.Time{}
 			if err := reload(ctx); err != nil && ctx.Err() == nil {
 				w.app.log.Error("reload", "error", err)
 			}
@@ -104,4 +118,8 @@ func (w *watcher) run(ctx context.Context, signals <-chan os.Signal, reload func
 	}
 }
 
-func (w *watcher) close() { _ = w.notify.Close() }
+func (w *watcher) close() {
+	if w.watches {
+		_ = w.notify.Close()
+	}
+}

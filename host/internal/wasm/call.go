@@ -59,9 +59,9 @@ type call struct {
 	arrival event // the request, until a worker has it
 
 	// Guarded by worker.mu.
-	delivered bool // the guest has taken the request
-	ended     bool // no event of it may be taken any more
-	ops       int  // unfinished operations
+	delivered bool         // the guest has taken the request
+	ended     bool         // no event of it may be taken any more
+	ops       []*operation // unfinished ones
 	opCtx     context.Context
 	opCancel  context.CancelCauseFunc
 	credit    int           // of the request's body, granted and unused

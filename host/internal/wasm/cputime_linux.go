@@ -6,11 +6,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// threadTime is the CPU time that the calling thread has used.
-func threadTime() time.Duration {
+// threadClock measures CPU time by the clock of the thread that the goroutine happens to be on.
+type threadClock struct {
+	thread int
+	at     time.Duration
+}
+
+// lap is the CPU time since the lap before. When the goroutine has come to another thread meanwhile nobody knows, and it is otherwise.
+func (c *threadClock) lap(otherwise time.Duration) time.Duration {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
-		return 0
+		return otherwise
 	}
-	return time.Duration(t.Nano())
+	thread, at := unix.Gettid(), time.Duration(t.Nano())
+	used := at - c.at
+	if thread != c.thread {
+		used = otherwise
+	}
+	c.thread, c.at = thread, at
+	return used
 }

@@ -26,6 +26,8 @@ var (
 var (
 	errStopped      = errors.New("the plugin was stopped")
 	errGuestAborted = errors.New("the plugin aborted the request")
+	errNotTaken     = errors.New("it returned from patchbay_poll and had taken none of the events that waited for it")
+	errFlooded      = fmt.Errorf("its mailbox holds over %d events, and it does not keep up with them", maxWaiting)
 	errUndelivered  = errors.New("the worker died before it took the request")
 )
 

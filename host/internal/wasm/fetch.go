@@ -37,9 +37,9 @@ func (w *worker) start(o *abi.Op, block, body []byte, name string) abi.Code {
 	}
 	op.credit = int(o.Arg)
 	op.grant = make(chan struct{}, 1)
-	op.handover = make(chan io.ReadCloser, 1)
+	op.handover = make(chan io.ReadCloser)
 	ctx, cancel := context.WithCancel(ctx)
-	op.cancel = cancel
+	op.ctx, op.cancel = ctx, cancel
 	if o.Flags&abi.OpEnd == 0 {
 		sending := newSender(w, op, in.Body)
 		op.sending = sending
@@ -136,7 +136,7 @@ func (w *worker) pump(ctx context.Context, op *operation, body io.ReadCloser) {
 		w.mu.Unlock()
 		switch {
 		case piped:
-			op.handover <- body
+			op.handOver(body)
 			return
 		case ended:
 			body.Close()
@@ -154,7 +154,7 @@ func (w *worker) pump(ctx context.Context, op *operation, body io.ReadCloser) {
 		w.mu.Lock()
 		if op.piped { // it was taken over while this read was under way
 			w.mu.Unlock()
-			op.handover <- &unread{first: bytes.Clone(buffer[:n]), err: err, rest: body}
+			op.handOver(&unread{first: bytes.Clone(buffer[:n]), err: err, rest: body})
 			return
 		}
 		op.credit -= n
@@ -177,6 +177,15 @@ func (w *worker) pump(ctx context.Context, op *operation, body io.ReadCloser) {
 			body.Close()
 			return
 		}
+	}
+}
+
+// handOver gives the rest of a body to the pipe that asked for it, or closes it when that is over.
+func (op *operation) handOver(body io.ReadCloser) {
+	select {
+	case op.handover <- body:
+	case <-op.ctx.Done():
+		body.Close()
 	}
 }
 

@@ -3,7 +3,6 @@ package wasm
 import (
 	"bytes"
 	"context"
-	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -67,18 +66,14 @@ func (g *guestLog) allow() (lost int, ok bool) {
 	return lost, true
 }
 
-// stream logs what is written to it, line by line.
-func (g *guestLog) stream(level int32) io.Writer { return &lineWriter{log: g, level: level} }
-
+// lineWriter logs what is written to it, line by line. Only the goroutine that polls writes.
 type lineWriter struct {
 	log   *guestLog
 	level int32
 	line  []byte
 }
 
-// Write is called by one goroutine at a time: the one that polls.
-func (l *lineWriter) Write(p []byte) (int, error) {
-	n := len(p)
+func (l *lineWriter) write(p []byte) {
 	for len(p) > 0 {
 		end := bytes.IndexByte(p, '\n')
 		part := p
@@ -93,5 +88,4 @@ func (l *lineWriter) Write(p []byte) (int, error) {
 		l.line = l.line[:0]
 		p = p[end+1:]
 	}
-	return n, nil
 }

@@ -18,16 +18,18 @@ type event struct {
 }
 
 const (
-	maxTake     = 1024 // records in one take
-	maxTakes    = 8    // takes with events in one poll: then the poll has to return, so that whoever runs it can leave
+	maxTake     = 16      // events in one take: few enough that together they are one burst of work, not many
+	maxWaiting  = 1 << 18 // events that may lie there when a poll ends; a guest that keeps up leaves none
+	maxTakes    = 64      // takes with events in one poll: then the poll has to return, so that whoever runs it can leave
 	compactFrom = 1024
 )
 
 // mailbox is a queue whose memory is used again. It is bounded by what its calls may have under way: credits,
 // operations per request, requests in flight.
 type mailbox struct {
-	events []event
-	first  int
+	events  []event
+	first   int
+	dropped int // ever
 }
 
 func (m *mailbox) put(e event) { m.events = append(m.events, e) }
@@ -36,6 +38,7 @@ func (m *mailbox) len() int    { return len(m.events) - m.first }
 func (m *mailbox) head() *event { return &m.events[m.first] }
 
 func (m *mailbox) drop() {
+	m.dropped++
 	m.events[m.first] = event{}
 	m.first++
 	switch {
@@ -55,8 +58,10 @@ func (w *worker) take(records, data []byte) int {
 	if w.takes == maxTakes {
 		return 0
 	}
+	now := w.pool.module.engine.nanotime()
+	most := min(len(records)/abi.EventSize, w.gauge.next(now, w.cpuLimit))
 	count, used := 0, 0
-	for count*abi.EventSize < len(records) && w.box.len() > 0 {
+	for count < most && w.box.len() > 0 {
 		e := w.box.head()
 		if e.call != nil && e.call.ended || e.op != nil && e.op.ended {
 			w.box.drop()
@@ -90,6 +95,7 @@ func (w *worker) take(records, data []byte) int {
 	}
 	if count > 0 {
 		w.takes++
+		w.gauge.took(now, count)
 	}
 	if w.box.len() == 0 {
 		w.waiting = 0

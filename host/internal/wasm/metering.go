@@ -20,7 +20,7 @@ const (
 	budgetInit = 1 << 16
 )
 
-// CPUError says that a worker used more CPU time between two polls than it may.
+// CPUError says that a worker used more CPU time for what it took at once than it may.
 type CPUError struct{ Limit time.Duration }
 
 // Error names the limit.
@@ -42,50 +42,76 @@ func instantiateMeter(ctx context.Context, r wazero.Runtime) error {
 	return err
 }
 
-// gauge measures a worker's computing. Only the goroutine that polls touches it.
+// gauge measures a worker's computing: from one take of events to the next. Only the goroutine that polls touches it.
 type gauge struct {
 	budget int64
-	ticked bool          // within this poll
-	wall   int64         // the last tick, or the poll's start, nanoseconds
-	cpu    time.Duration // the thread's clock after the last tick
-	used   time.Duration // CPU time since the poll began, up to the last tick
+	ticked bool // since the last take or the poll's start
+	wall   int64
+	clock  threadClock
+	used   time.Duration // CPU time since the last take, up to the last tick
+
+	// How many events are given at once follows from what they cost, so that a few dear ones do not add up to the limit.
+	taken   int // events of the last take
+	takenAt int64
+	cost    time.Duration // of one event: rises at once, falls slowly
 }
+
+// takeSlices: a take is to cost this part of the limit at most.
+const takeSlices = 10
 
 // begin is called before each poll.
 func (g *gauge) begin(now int64) {
+	g.ticked, g.wall, g.used, g.taken = false, now, 0, 0
+}
+
+// next is called by each take: how many events it may give.
+func (g *gauge) next(now int64, limit time.Duration) int {
+	if g.taken > 0 {
+		cost := time.Duration(now-g.takenAt) / time.Duration(g.taken)
+		g.cost = max(cost, g.cost-g.cost/16)
+	}
+	return int(min(max(limit/takeSlices/max(g.cost, 1), 1), maxTake))
+}
+
+// took is called when a take has given events: what they cost begins now.
+func (g *gauge) took(now int64, events int) {
 	g.ticked, g.wall, g.used = false, now, 0
+	g.taken, g.takenAt = events, now
 }
 
 // tick is called by the guest. What it returns is how many instructions may pass until the next one.
 func tick(ctx context.Context, _ api.Module, stack []uint64) {
 	w := workerOf(ctx)
 	g := &w.gauge
+	first := !g.ticked
+	used := w.spend()
+	switch {
+	case g.budget == 0:
+		g.budget = budgetInit
+	case first: // nobody knows when the budget began
+	case used < tickAim/2:
+		g.budget = min(2*g.budget, budgetMax)
+	case used > 2*tickAim:
+		g.budget = max(g.budget/2, budgetMin)
+	}
+	stack[0] = uint64(g.budget)
+}
+
+// spend charges what was computed since the last time, and ends the worker when that is too much or it is to end. Host
+// functions that work for long at a guest's wish call it too.
+func (w *worker) spend() time.Duration {
 	if w.closing.Load() {
 		panic(errStopped)
 	}
+	g := &w.gauge
 	now := w.pool.module.engine.nanotime()
-	passed := time.Duration(now - g.wall)
+	used := g.clock.lap(min(time.Duration(now-g.wall), tickAim))
 	if g.ticked {
-		// The goroutine may have come to another thread meanwhile, whose clock says something else: then the wall's
-		// has to do, which is never less.
-		used := threadTime() - g.cpu
-		if used <= 0 || used > passed {
-			used = passed
-		}
 		g.used += used
-		switch {
-		case passed < tickAim/2:
-			g.budget = min(2*g.budget, budgetMax)
-		case passed > 2*tickAim:
-			g.budget = max(g.budget/2, budgetMin)
-		}
 	}
+	g.ticked, g.wall = true, now
 	if g.used > w.cpuLimit {
 		panic(&CPUError{w.cpuLimit})
 	}
-	if g.budget == 0 {
-		g.budget = budgetInit
-	}
-	g.ticked, g.wall, g.cpu = true, now, threadTime()
-	stack[0] = uint64(g.budget)
+	return used
 }

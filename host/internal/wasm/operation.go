@@ -23,12 +23,15 @@ type operation struct {
 
 	// Guarded by worker.mu.
 	ended  bool
+	last   bool          // its last event lies in the mailbox and outlives the call: the answer is complete, the guest is to hear so
+	at     int           // where it stands in call.ops
 	body   bool          // its body may be read or piped: the reply is there
 	piped  bool          // the pipe has its body, or gets it from handover
 	credit int           // of its body, granted and unused
 	grant  chan struct{} // capacity 1: credit was added, or piped was set
 
-	handover chan io.ReadCloser // capacity 1: the rest of the body, for the pipe
+	ctx      context.Context    // of a fetch
+	handover chan io.ReadCloser // the rest of the body, for the pipe; nobody waits there when ctx has ended
 	sending  *sender            // of a fetch whose request body comes in pieces
 }
 
@@ -79,12 +82,12 @@ func (w *worker) readied(failed uint32, reason []byte) abi.Code {
 	if failed != 0 {
 		err = &StartError{Reason: string(reason[:min(len(reason), maxLogLine)])}
 	}
-	select {
-	case w.ready <- err:
-		return abi.OK
-	default:
+	if w.readySaid {
 		return abi.State
 	}
+	w.readySaid = true
+	w.ready <- err // it has room for the one
+	return abi.OK
 }
 
 // call finds a request that the guest has taken and that has not ended.
@@ -117,11 +120,11 @@ func (w *worker) register(o *abi.Op) (*operation, context.Context, abi.Code) {
 		if c == nil {
 			return nil, nil, abi.NotFound
 		}
-		if c.ops == maxOpsPerCall {
+		if len(c.ops) == maxOpsPerCall {
 			return nil, nil, abi.Limit
 		}
-		c.ops++
-		op.call = c
+		op.call, op.at = c, len(c.ops)
+		c.ops = append(c.ops, op)
 		ctx = c.operations()
 	} else {
 		if w.ownOps == maxOwnOps {
@@ -140,8 +143,12 @@ func (w *worker) forget(op *operation) {
 	}
 	op.ended = true
 	delete(w.ops, op.id)
-	if op.call != nil {
-		op.call.ops--
+	if c := op.call; c != nil {
+		end := len(c.ops) - 1
+		c.ops[op.at] = c.ops[end]
+		c.ops[op.at].at = op.at
+		c.ops[end] = nil
+		c.ops = c.ops[:end]
 	} else {
 		w.ownOps--
 	}

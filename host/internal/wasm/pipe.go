@@ -92,6 +92,8 @@ func (c *call) runPipe(ctx context.Context, sink Sink, p *pipe, sent *bool, befo
 	var body io.ReadCloser
 	select {
 	case body = <-p.fetch.handover:
+	case <-p.fetch.ctx.Done(): // the guest cancelled it, or its worker died
+		body = &unread{err: &abi.Error{Code: abi.Cancelled}, rest: io.NopCloser(nil)}
 	case <-ctx.Done():
 		return false, ErrGone
 	}
@@ -129,7 +131,11 @@ func (c *call) runPipe(ctx context.Context, sink Sink, p *pipe, sent *bool, befo
 				return false, ErrGone
 			}
 		}
-		if w.push(event{kind: abi.Done, flags: abi.EventEnd, id: p.op.id, op: p.op}) {
+		w.mu.Lock()
+		p.op.last = true
+		ok := w.pushLocked(event{kind: abi.Done, flags: abi.EventEnd, id: p.op.id, op: p.op})
+		w.mu.Unlock()
+		if ok {
 			w.kick()
 		}
 		return true, nil

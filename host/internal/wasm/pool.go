@@ -59,7 +59,8 @@ type Pool struct {
 	born     time.Time // when the newest worker started
 	lastErr  string
 	starts   sync.WaitGroup
-	stop     chan struct{} // closed by Close
+	stopped  context.Context // ends, for errStopped, with Close
+	stop     context.CancelCauseFunc
 
 	background sync.WaitGroup // operations under way
 }
@@ -73,7 +74,8 @@ func (m *Module) Start(ctx context.Context, o Options) (*Pool, error) {
 	if o.Config == nil {
 		o.Config = []byte("{}")
 	}
-	p := &Pool{module: m, options: o, changed: make(chan struct{}), stop: make(chan struct{}), restart: restartMin}
+	p := &Pool{module: m, options: o, changed: make(chan struct{}), restart: restartMin}
+	p.stopped, p.stop = context.WithCancelCause(context.Background())
 	p.configFields = append(p.configFields,
 		abi.Field{Name: ":config", Value: string(o.Config)},
 		abi.Field{Name: ":plugin", Value: o.Name},
@@ -88,13 +90,28 @@ func (m *Module) Start(ctx context.Context, o Options) (*Pool, error) {
 		return nil, fmt.Errorf("the plugin's configuration takes %d bytes with its routes, over the %d that the ABI carries", n, abi.MaxBlock)
 	}
 	w, err := p.startWorker(ctx)
+	if err == nil {
+		p.mu.Lock()
+		err = p.addLocked(w)
+		p.mu.Unlock()
+	}
 	if err != nil {
 		return nil, err
 	}
-	p.mu.Lock()
-	p.workers, p.born = append(p.workers, w), time.Now()
-	p.mu.Unlock()
 	return p, nil
+}
+
+// addLocked takes a worker in, unless it died since it was ready: nobody would replace it. p.mu is held.
+func (p *Pool) addLocked(w *worker) error {
+	w.mu.Lock()
+	fault := w.fault
+	w.mu.Unlock()
+	if fault != nil {
+		return fmt.Errorf("start the plugin: it was ready and died: %w", fault)
+	}
+	p.workers, p.born = append(p.workers, w), time.Now()
+	p.notifyLocked()
+	return nil
 }
 
 // notifyLocked wakes whoever waits for a change; p.mu is held.
@@ -160,11 +177,11 @@ func (p *Pool) startLocked(delay time.Duration) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.starting--
+		if err == nil {
+			err = p.addLocked(w)
+		}
 		switch {
-		case err == nil:
-			p.workers, p.born = append(p.workers, w), time.Now()
-			p.notifyLocked()
-		case errors.Is(err, errStopped):
+		case err == nil, errors.Is(err, errStopped):
 		default:
 			p.lastErr = err.Error()
 			p.options.Log.Error("a worker did not start", "error", err)
@@ -180,10 +197,10 @@ func (p *Pool) startLater(delay time.Duration) (*worker, error) {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-p.stop:
+	case <-p.stopped.Done():
 		return nil, errStopped
 	}
-	w, err := p.startWorker(context.Background())
+	w, err := p.startWorker(p.stopped)
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +208,7 @@ func (p *Pool) startLater(delay time.Duration) (*worker, error) {
 	closed := p.closed
 	p.mu.Unlock()
 	if closed {
-		w.close(errStopped)
+		w.close()
 		return nil, errStopped
 	}
 	return w, nil
@@ -267,7 +284,7 @@ func (p *Pool) Close() {
 		return
 	}
 	p.draining, p.closed = true, true
-	close(p.stop)
+	p.stop(errStopped)
 	p.notifyLocked()
 	p.mu.Unlock()
 	p.starts.Wait()
@@ -276,7 +293,7 @@ func (p *Pool) Close() {
 	p.workers = nil
 	p.mu.Unlock()
 	for _, w := range workers {
-		w.close(errStopped)
+		w.close()
 	}
 	_ = p.quiet(context.Background())
 	p.background.Wait()

@@ -184,11 +184,9 @@ func (c *call) finish(err error) {
 	w.slots[i].call = nil
 	w.free = append(w.free, i)
 	w.calls--
-	if c.ops > 0 {
-		for _, op := range w.ops {
-			if op.call == c {
-				w.forget(op)
-			}
+	for i := len(c.ops) - 1; i >= 0; i-- { // from the end, because forgetting one moves the last into its place
+		if op := c.ops[i]; !op.last {
+			w.forget(op)
 		}
 	}
 	if c.opCancel != nil {

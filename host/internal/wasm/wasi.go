@@ -2,7 +2,9 @@ package wasm
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/binary"
+	"strings"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -32,6 +34,9 @@ const (
 	clockRealtime           = 0
 
 	maxSubscriptions = 4096
+	maxVectors       = 1024     // of one fd_write
+	maxWritten       = 64 << 10 // bytes that one fd_write takes; the guest calls again for the rest
+	maxRandom        = 64 << 10 // random bytes between two looks at the worker's limits
 )
 
 // instantiateWASI offers WASI by name, without files, arguments or environment, and puts the idle descriptor in:
@@ -39,6 +44,16 @@ const (
 func instantiateWASI(ctx context.Context, r wazero.Runtime) error {
 	b := r.NewHostModuleBuilder(wasi_snapshot_preview1.ModuleName)
 	wasi_snapshot_preview1.NewFunctionExporter().ExportFunctions(b)
+	all, err := b.Compile(ctx)
+	if err != nil {
+		return err
+	}
+	defer all.Close(ctx)
+	for name, f := range all.ExportedFunctions() {
+		if refusedWASI(name) {
+			b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(refuse), f.ParamTypes(), f.ResultTypes()).Export(name)
+		}
+	}
 	four := []api.ValueType{i32, i32, i32, i32}
 	two := []api.ValueType{i32, i32}
 	one := []api.ValueType{i32}
@@ -48,9 +63,23 @@ func instantiateWASI(ctx context.Context, r wazero.Runtime) error {
 	export("poll_oneoff", four, pollOneoff)
 	export("fd_fdstat_get", two, fdstatGet)
 	export("fd_read", four, fdRead)
-	_, err := b.Instantiate(ctx)
+	export("fd_write", four, fdWrite)
+	export("random_get", two, randomGet)
+	_, err = b.Instantiate(ctx)
 	return err
 }
+
+// refusedWASI says which functions answer EBADF whatever they are asked. They could find nothing, and wazero's would look at
+// the arguments first: copy a path of any length, or make room for whatever descriptor fd_renumber names.
+func refusedWASI(name string) bool {
+	switch name {
+	case "fd_allocate", "fd_pread", "fd_pwrite", "fd_readdir", "fd_renumber":
+		return true
+	}
+	return strings.HasPrefix(name, "path_") || strings.HasPrefix(name, "sock_")
+}
+
+func refuse(_ context.Context, _ api.Module, stack []uint64) { stack[0] = errnoBadf }
 
 // pollOneoff never waits. A clock of zero is answered by the clock alone: something may still be runnable.
 // Else the guest is idle: the shortest clock is its next timer and every other subscription is ready.
@@ -154,6 +183,60 @@ func fdRead(ctx context.Context, m api.Module, stack []uint64) {
 	if !m.Memory().WriteUint32Le(uint32(stack[3]), 1) {
 		stack[0] = errnoFault
 		return
+	}
+	stack[0] = errnoSuccess
+}
+
+// fdWrite logs what is written to descriptors 1 and 2. It takes a bounded part of it, since nothing stops a guest within a
+// call of the host.
+func fdWrite(ctx context.Context, m api.Module, stack []uint64) {
+	fd, vectors, n, counted := uint32(stack[0]), uint32(stack[1]), uint32(stack[2]), uint32(stack[3])
+	w := workerOf(ctx)
+	if fd != 1 && fd != 2 || w == nil {
+		stack[0] = errnoBadf
+		return
+	}
+	stack[0] = errnoInval
+	if n > maxVectors {
+		return
+	}
+	stack[0] = errnoFault
+	memory := m.Memory()
+	list, ok := memory.Read(vectors, n*8)
+	if !ok {
+		return
+	}
+	written := uint32(0)
+	for ; len(list) > 0 && written < maxWritten; list = list[8:] {
+		le := binary.LittleEndian
+		text, ok := memory.Read(le.Uint32(list), le.Uint32(list[4:]))
+		if !ok {
+			return
+		}
+		text = text[:min(len(text), int(maxWritten-written))]
+		w.streams[fd-1].write(text)
+		written += uint32(len(text))
+	}
+	if !memory.WriteUint32Le(counted, written) {
+		return
+	}
+	stack[0] = errnoSuccess
+}
+
+// randomGet fills the guest's buffer, however long, and looks at the worker's limits between.
+func randomGet(ctx context.Context, m api.Module, stack []uint64) {
+	b, ok := m.Memory().Read(uint32(stack[0]), uint32(stack[1]))
+	w := workerOf(ctx)
+	if !ok || w == nil {
+		stack[0] = errnoFault
+		return
+	}
+	for len(b) > 0 {
+		part := b[:min(len(b), maxRandom)]
+		_, _ = rand.Read(part) // it never fails
+		if b = b[len(part):]; len(b) > 0 {
+			w.spend()
+		}
 	}
 	stack[0] = errnoSuccess
 }

@@ -36,7 +36,7 @@ type worker struct {
 	ctx  context.Context // a *workerContext
 	stop context.CancelFunc
 	mod  api.Module
-	poll api.Function
+	poll api.Function // nil until the handshake is done
 	log  *guestLog
 
 	state   atomic.Int32
@@ -47,7 +47,8 @@ type worker struct {
 
 	// Only the goroutine that polls touches these.
 	stack    [1]uint64
-	readable bool // what the idle descriptor says next
+	streams  [2]lineWriter // descriptors 1 and 2
+	readable bool          // what the idle descriptor says next
 	gauge    gauge
 	cpuLimit time.Duration // of one poll
 
@@ -63,7 +64,9 @@ type worker struct {
 	timer   *time.Timer
 	due     int64      // when timer fires, nanoseconds; 0 is not set
 	fault   error      // why it is dead
-	ready   chan error // gets the guest's READY
+	ready   chan error // capacity 1: gets the guest's READY
+
+	readySaid bool // only the goroutine that polls touches it
 }
 
 type slot struct {
@@ -95,7 +98,7 @@ func workerOf(ctx context.Context) *worker {
 }
 
 // startWorker makes an instance, shakes hands, hands over the configuration and waits for the guest's READY.
-func (p *Pool) startWorker(ctx context.Context) (*worker, error) {
+func (p *Pool) startWorker(ctx context.Context) (_ *worker, err error) {
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
 	w := &worker{
 		pool:   p,
@@ -108,10 +111,16 @@ func (p *Pool) startWorker(ctx context.Context) (*worker, error) {
 		cpuLimit: startTimeout,
 	}
 	w.ctx = &workerContext{base, w}
+	w.streams = [2]lineWriter{{log: w.log, level: abi.LevelInfo}, {log: w.log, level: abi.LevelError}}
+	hurry := context.AfterFunc(ctx, func() { w.closing.Store(true) }) // a guest that computes is stopped too
+	defer hurry()
 	started := false
 	defer func() {
 		if !started {
-			w.close(errors.New("it did not start"))
+			w.close()
+			if ctx.Err() != nil {
+				err = fmt.Errorf("start the plugin: %w", context.Cause(ctx))
+			}
 		}
 	}()
 
@@ -123,13 +132,15 @@ func (p *Pool) startWorker(ctx context.Context) (*worker, error) {
 		WithName("").
 		WithStartFunctions("_initialize").
 		WithSysWalltime().WithNanotime(p.module.engine.nanotime, 1).
-		WithRandSource(rand.Reader).
-		WithStdout(w.log.stream(abi.LevelInfo)).
-		WithStderr(w.log.stream(abi.LevelError))
+		WithRandSource(rand.Reader)
 	w.state.Store(running) // nobody polls before the handshake
-	var err error
-	w.mod, err = c.runtime.InstantiateModule(experimental.WithMemoryAllocator(w.ctx, capped(p.options.Memory)), c.module, config)
+	memory, err := reserve(p.options.Memory, c.memory)
 	if err != nil {
+		return nil, fmt.Errorf("start the plugin: %w", err)
+	}
+	w.mod, err = c.runtime.InstantiateModule(experimental.WithMemoryAllocator(w.ctx, memory.allocator()), c.module, config)
+	if err != nil {
+		memory.Free() // wazero does not when the module's start function fails
 		return nil, fmt.Errorf("start the plugin: %w", err)
 	}
 	if err := w.handshake(); err != nil {
@@ -152,6 +163,9 @@ func (p *Pool) startWorker(ctx context.Context) (*worker, error) {
 	case <-timer.C:
 		return nil, fmt.Errorf("start the plugin: it was not ready within %v", startTimeout)
 	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if !hurry() { // it is ending already
 		return nil, ctx.Err()
 	}
 	w.settled.Store(true)
@@ -224,6 +238,7 @@ func (w *worker) run(rounds int) {
 		}
 		w.mu.Lock()
 		w.takes = 0
+		waiting, dropped := w.box.len(), w.box.dropped
 		w.mu.Unlock()
 		began := engine.nanotime()
 		w.gauge.begin(began)
@@ -237,9 +252,18 @@ func (w *worker) run(rounds int) {
 		w.pool.busy.Add(engine.nanotime() - began)
 		w.memory.Store(w.mod.Memory().Size())
 		w.mu.Lock()
-		more := w.box.len() > 0
+		more := w.box.len()
+		stuck := waiting > 0 && w.box.dropped == dropped
 		w.mu.Unlock()
-		if !more && w.state.CompareAndSwap(running, idle) {
+		switch { // or it would be polled for ever, or its mailbox grow for ever
+		case stuck:
+			w.die(errNotTaken)
+			return
+		case more > maxWaiting:
+			w.die(errFlooded)
+			return
+		}
+		if more == 0 && w.state.CompareAndSwap(running, idle) {
 			return
 		}
 		w.state.Store(running)
@@ -324,16 +348,10 @@ func (w *worker) die(fault error) {
 }
 
 // close ends the worker from outside and waits until the instance is gone.
-func (w *worker) close(fault error) {
+func (w *worker) close() {
 	w.closing.Store(true)
 	if w.poll == nil { // never polled: this goroutine is the one that may end it
-		w.fault = fault
-		w.state.Store(dead)
-		w.stop()
-		if w.mod != nil {
-			_ = w.mod.Close(context.Background())
-		}
-		close(w.closed)
+		w.die(errStopped)
 		return
 	}
 	w.kick()

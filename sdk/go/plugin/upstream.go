@@ -21,7 +21,7 @@ func UpstreamError(r *Reply) *Error {
 	b, _ := io.ReadAll(io.LimitReader(r.Body, maxErrorBody))
 	r.Body.Close()
 	message := upstreamMessage(b)
-	cause := fmt.Errorf("the upstream answered %d: %s", r.Status, message)
+	cause := fmt.Errorf("the upstream answered %d", r.Status) // causes are logged, and the message may quote a key or a prompt
 	switch r.Status {
 	case 400, 404, 409, 413, 422, 429, 503:
 		if message == "" {
