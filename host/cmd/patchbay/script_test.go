@@ -12,7 +12,7 @@ import (
 
 // TestMain lets scripts call the command as patchbay, in a process of its own.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"patchbay": main})
+	testscript.Main(m, map[string]func(){"patchbay": main, "watch-health": watchHealthMain})
 }
 
 // TestScripts runs testdata/*.txtar: what a person types, and what they get.
