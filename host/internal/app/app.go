@@ -25,6 +25,7 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/telemetry"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
+	"github.com/patchbay-run/patchbay/web"
 )
 
 // Options are what the process hands in.
@@ -138,6 +139,9 @@ func (a *App) observe(ctx context.Context, c *config.Config) (err error) {
 	a.system = telemetry.NewSystem(ctx, telemetry.SystemOptions{Log: a.log})
 	a.report = telemetry.NewReport(telemetry.ReportOptions{Tracker: a.tracker, System: a.system, Limit: a.outbound, Status: a.health})
 	if a.registry, err = telemetry.NewRegistry(telemetry.RegistryOptions{Tracker: a.tracker, Version: a.options.Version, Log: a.log}); err != nil {
+		return err
+	}
+	if err := a.registry.Register(&collector{a}); err != nil {
 		return err
 	}
 	return a.feed(c)
@@ -257,7 +261,7 @@ func (a *App) hostRoutes() map[string]http.Handler {
 	}
 	return map[string]http.Handler{
 		"GET /{$}":         text("application/json", `{"message":"Patchbay is running"}`),
-		"GET /config.js":   text("text/javascript; charset=utf-8", "window.CONFIG = {BACKEND_URL: ''};\n"),
+		"GET /config.js":   text("text/javascript; charset=utf-8", web.ConfigJS),
 		"GET /api/health":  a.report.HealthHandler(),
 		"GET /api/metrics": a.report.MetricsHandler(),
 		"GET /api/live":    a.hub,

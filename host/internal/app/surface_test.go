@@ -199,6 +199,11 @@ func TestAdminIsShutWithoutToken(t *testing.T) {
 			t.Errorf("%s: %v", path, a)
 		}
 	}
+	for _, metric := range []string{`patchbay_plugin_up{plugin="models"} 1`, `patchbay_upstream_open_connections{pool="shared"} 0`, "patchbay_http_in_flight_requests"} {
+		if a := p.admins("/metrics"); !strings.Contains(string(a.body), metric) {
+			t.Errorf("/metrics has no %s", metric)
+		}
+	}
 	if plugins := p.app.Plugins(); len(plugins) != 3 || plugins[0].State != "serving" || plugins[0].Version == "" || plugins[0].Digest == "" {
 		t.Errorf("%+v", plugins)
 	}

@@ -1,0 +1,85 @@
+package app
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/patchbay-run/patchbay/host/internal/admin"
+	"github.com/patchbay-run/patchbay/host/internal/upstream"
+)
+
+// collector gives Prometheus what the admin listener shows of plugins and pools. It reads when it is asked, and keeps nothing.
+type collector struct{ app *App }
+
+type measure[T any] struct {
+	name, help string
+	kind       prometheus.ValueType
+	value      func(T) float64
+}
+
+func pluginMeasures() []measure[admin.Plugin] {
+	const gauge, counter = prometheus.GaugeValue, prometheus.CounterValue
+	return []measure[admin.Plugin]{
+		{"patchbay_plugin_up", "1 while a generation of the plugin serves.", gauge, func(p admin.Plugin) float64 {
+			if p.State == admin.StateNotLoaded {
+				return 0
+			}
+			return 1
+		}},
+		{"patchbay_plugin_stale", "1 while an older generation serves because the newest did not load.", gauge, func(p admin.Plugin) float64 {
+			if p.State == admin.StateStale {
+				return 1
+			}
+			return 0
+		}},
+		{"patchbay_plugin_workers", "Workers that run.", gauge, func(p admin.Plugin) float64 { return float64(p.Workers) }},
+		{"patchbay_plugin_in_flight_requests", "Requests that the plugin holds.", gauge, func(p admin.Plugin) float64 { return float64(p.InFlight) }},
+		{"patchbay_plugin_mailbox_events", "Events that no worker has taken yet.", gauge, func(p admin.Plugin) float64 { return float64(p.Waiting) }},
+		{"patchbay_plugin_memory_bytes", "Linear memory of the workers.", gauge, func(p admin.Plugin) float64 { return float64(p.Memory) }},
+		{"patchbay_plugin_generation_requests_total", "Requests that this generation was given.", counter, func(p admin.Plugin) float64 { return float64(p.Requests) }},
+		{"patchbay_plugin_generation_busy_seconds_total", "Time that this generation's guests have run.", counter, func(p admin.Plugin) float64 { return p.Busy }},
+		{"patchbay_plugin_generation_traps_total", "Workers of this generation that trapped.", counter, func(p admin.Plugin) float64 { return float64(p.Traps) }},
+	}
+}
+
+func upstreamMeasures() []measure[upstream.Stats] {
+	const gauge, counter = prometheus.GaugeValue, prometheus.CounterValue
+	return []measure[upstream.Stats]{
+		{"patchbay_upstream_max_connections", "The cap of the pool.", gauge, func(s upstream.Stats) float64 { return float64(s.MaxConns) }},
+		{"patchbay_upstream_open_connections", "Connections that are open or being opened.", gauge, func(s upstream.Stats) float64 { return float64(s.Open) }},
+		{"patchbay_upstream_idle_connections", "Open connections without a call.", gauge, func(s upstream.Stats) float64 { return float64(s.Idle) }},
+		{"patchbay_upstream_waiting_calls", "Calls that wait for a connection.", gauge, func(s upstream.Stats) float64 { return float64(s.Waiting) }},
+		{"patchbay_upstream_calls_total", "Calls.", counter, func(s upstream.Stats) float64 { return float64(s.Calls) }},
+		{"patchbay_upstream_reused_total", "Calls that found an open connection.", counter, func(s upstream.Stats) float64 { return float64(s.Reused) }},
+		{"patchbay_upstream_retries_total", "Calls that were sent again after a reused connection had died.", counter, func(s upstream.Stats) float64 { return float64(s.Retries) }},
+		{"patchbay_upstream_pool_timeouts_total", "Calls that found no free connection in time.", counter, func(s upstream.Stats) float64 { return float64(s.PoolTimeouts) }},
+	}
+}
+
+func (m measure[T]) desc(label string) *prometheus.Desc {
+	return prometheus.NewDesc(m.name, m.help, []string{label}, nil)
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(out chan<- *prometheus.Desc) {
+	for _, m := range pluginMeasures() {
+		out <- m.desc("plugin")
+	}
+	for _, m := range upstreamMeasures() {
+		out <- m.desc("pool")
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	plugins, pools := c.app.Plugins(), c.app.Upstreams()
+	for _, m := range pluginMeasures() {
+		for _, p := range plugins {
+			out <- prometheus.MustNewConstMetric(m.desc("plugin"), m.kind, m.value(p), p.Name)
+		}
+	}
+	for _, m := range upstreamMeasures() {
+		for _, s := range pools {
+			out <- prometheus.MustNewConstMetric(m.desc("pool"), m.kind, m.value(s), s.Pool)
+		}
+	}
+}

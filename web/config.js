@@ -1,0 +1,1 @@
+window.CONFIG = {BACKEND_URL: ''};
