@@ -12,7 +12,7 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 )
 
-// TestEventStreams reads pairs from testdata/sse: name.in is what the upstream sends, name.out what the client gets.
+// TestEventStreams reads pairs from testdata/sse: name.in is what the upstream sends, name.want what the client gets.
 func TestEventStreams(t *testing.T) {
 	files, err := filepath.Glob("testdata/sse/*.in")
 	if err != nil || len(files) == 0 {
@@ -25,7 +25,7 @@ func TestEventStreams(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want, err := os.ReadFile(strings.TrimSuffix(file, ".in") + ".out")
+			want, err := os.ReadFile(strings.TrimSuffix(file, ".in") + ".want")
 			if err != nil {
 				t.Fatal(err)
 			}
