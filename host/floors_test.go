@@ -26,10 +26,11 @@ const (
 func floors() map[string]int {
 	table := map[string]int{}
 	for floor, folders := range [][]string{
-		{"host/internal/config", "sdk/go/abi", "web"},
+		{"host/internal/config", "sdk/go/abi", "web", "host/internal/wasm/format"},
 		{
 			"host/internal/upstream", "host/internal/admission", "host/internal/cache", "host/internal/telemetry",
-			"host/internal/server", "host/internal/coordinate", "host/internal/demo", "host/internal/wasm/meter",
+			"host/internal/server", "host/internal/coordinate", "host/internal/demo",
+			"host/internal/wasm/meter", "host/internal/wasm/snapshot",
 		},
 		{"host/internal/wasm"},
 		{"host/internal/capability"},

@@ -120,6 +120,7 @@ type Plugin struct {
 	Routes    []string       `yaml:"routes"` // "METHOD /path", as in the manifest
 	Workers   Workers        `yaml:"workers"`
 	Isolation string         `yaml:"isolation"` // shared
+	Start     string         `yaml:"start"`     // snapshot, plain
 	Limits    Limits         `yaml:"limits"`
 	Grant     Grant          `yaml:"grant"`
 	Config    map[string]any `yaml:"config"`

@@ -60,6 +60,7 @@ func DefaultPlugin() Plugin {
 		Routes:    []string{},
 		Workers:   1,
 		Isolation: "shared",
+		Start:     "snapshot",
 		Limits: Limits{
 			Memory:   64 * MiB,
 			CPU:      500 * time.Millisecond,

@@ -31,6 +31,9 @@ func (v *validator) plugins() {
 			v.fault(w, "want 1 to %d, or auto, got %d", maxWorkers, int(plugin.Workers))
 		}
 		v.isolation(p.key("isolation"), plugin.Isolation)
+		if plugin.Start != "snapshot" && plugin.Start != "plain" {
+			v.fault(p.key("start"), "want snapshot or plain, got %s", v.text(p.key("start"), plugin.Start))
+		}
 		v.limits(p.key("limits"), plugin.Limits)
 		v.grant(p.key("grant"), plugin.Grant)
 		v.endpoints(p, plugin)

@@ -13,10 +13,13 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+
+	"github.com/patchbay-run/patchbay/host/internal/wasm/snapshot"
 )
 
 // Engine compiles modules. One process has one, since it owns the cache of compiled code.
@@ -47,6 +50,11 @@ type compiled struct {
 	runtime wazero.Runtime
 	module  wazero.CompiledModule
 	memory  uint64 // bytes of linear memory that it declares as its least
+
+	plan      *snapshot.Plan // nil: it is always started plainly
+	plain     string         // why
+	capturing sync.Mutex     // held by whoever takes the image
+	image     atomic.Pointer[snapshot.Image]
 }
 
 // Open makes an engine whose compiled code is kept in dir, which is made with mode 0700 when missing.
@@ -125,7 +133,14 @@ func (e *Engine) compile(ctx context.Context, c *compiled, binary []byte) (err e
 	if err != nil {
 		return fmt.Errorf("read the module: %w", err)
 	}
-	if c.module, err = c.runtime.CompileModule(ctx, metered.Module); err != nil {
+	module, err := c.prepare(metered.Module)
+	switch {
+	case errors.Is(err, snapshot.ErrUnsuitable):
+		c.plain = err.Error()
+	case err != nil:
+		return fmt.Errorf("read the module: %w", err)
+	}
+	if c.module, err = c.runtime.CompileModule(ctx, module); err != nil {
 		return fmt.Errorf("compile: %w", err)
 	}
 	return c.check()
@@ -144,8 +159,8 @@ func (m *Module) Release() {
 			delete(m.engine.modules, m.c.digest)
 		}
 		m.engine.mu.Unlock()
-		if last && m.c.runtime != nil {
-			_ = m.c.runtime.Close(context.Background())
+		if last {
+			m.c.free()
 		}
 	})
 }

@@ -25,6 +25,7 @@ type Options struct {
 	Memory        int64         // bytes of linear memory of one worker
 	InFlight      int           // requests in one worker
 	Answer        int64         // bytes of one answer's body
+	PlainStart    bool          // every worker initialises itself, where others begin as copies of the first
 	Capabilities  map[abi.OpCode]Capability
 	Log           *slog.Logger
 }
@@ -130,8 +131,12 @@ func (p *Pool) acquire(ctx context.Context, c *call) error {
 			return errStopped
 		}
 		var behind *worker
+		alive := 0 // a worker that has just died is still in the list
 		for _, w := range p.workers {
-			room, late := w.look()
+			lives, room, late := w.look()
+			if lives {
+				alive++
+			}
 			if !room {
 				continue
 			}
@@ -147,15 +152,14 @@ func (p *Pool) acquire(ctx context.Context, c *call) error {
 				behind = w
 			}
 		}
-		running := len(p.workers)
-		if running > 0 && running+p.starting < p.options.Workers {
+		if alive > 0 && alive+p.starting < p.options.Workers {
 			p.startLocked(0)
 		}
 		if behind != nil && behind.admit(c) {
 			p.mu.Unlock()
 			return nil
 		}
-		if running > 0 {
+		if alive > 0 {
 			p.mu.Unlock()
 			return ErrFull
 		}
@@ -301,6 +305,7 @@ func (p *Pool) Close() {
 
 // Stats is a look at a pool.
 type Stats struct {
+	Start     string  `json:"start,omitempty"` // how workers begin: from a snapshot, or plainly and why
 	Workers   int     `json:"workers"`
 	Bound     int     `json:"workers_max"`
 	InFlight  int     `json:"in_flight"`
@@ -318,6 +323,7 @@ func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := Stats{
+		Start:   p.start(),
 		Workers: len(p.workers), Bound: p.options.Workers, InFlight: p.active,
 		Busy: time.Duration(p.busy.Load()).Seconds(), Requests: p.requests, Traps: p.traps, LastError: p.lastErr, Draining: p.draining,
 	}
@@ -328,4 +334,17 @@ func (p *Pool) Stats() Stats {
 		w.mu.Unlock()
 	}
 	return s
+}
+
+func (p *Pool) start() string {
+	c := p.module.c
+	switch {
+	case p.options.PlainStart:
+		return "plain: configured"
+	case c.plan == nil:
+		return "plain: " + c.plain
+	case c.image.Load() == nil:
+		return "plain: no image could be taken"
+	}
+	return "snapshot"
 }

@@ -138,13 +138,14 @@ func (c *call) waitFor(ctx context.Context, changed <-chan struct{}) error {
 	}
 }
 
-// look says whether a worker has room for one more request, and whether it is behind.
-func (w *worker) look() (room, late bool) {
+// look says whether a worker lives, has room for one more request, and is behind.
+func (w *worker) look() (lives, room, late bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	room = w.fault == nil && w.calls < w.pool.options.InFlight
+	lives = w.fault == nil
+	room = lives && w.calls < w.pool.options.InFlight
 	late = w.waiting != 0 && time.Duration(w.pool.module.engine.nanotime()-w.waiting) > saturated
-	return room, late
+	return lives, room, late
 }
 
 // admit puts a call and its first event into the worker. The caller kicks.

@@ -2,16 +2,13 @@ package wasm
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
-	"github.com/tetratelabs/wazero/experimental"
 
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
@@ -124,26 +121,8 @@ func (p *Pool) startWorker(ctx context.Context) (_ *worker, err error) {
 		}
 	}()
 
-	c := p.module.c
-	if c.memory > uint64(p.options.Memory) {
-		return nil, fmt.Errorf("the plugin begins with %d KiB of memory, over its limit of %d KiB: raise limits.memory", c.memory>>10, p.options.Memory>>10)
-	}
-	config := wazero.NewModuleConfig().
-		WithName("").
-		WithStartFunctions("_initialize").
-		WithSysWalltime().WithNanotime(p.module.engine.nanotime, 1).
-		WithRandSource(rand.Reader)
-	w.state.Store(running) // nobody polls before the handshake
-	memory, err := reserve(p.options.Memory, c.memory)
-	if err != nil {
-		return nil, fmt.Errorf("start the plugin: %w", err)
-	}
-	w.mod, err = c.runtime.InstantiateModule(experimental.WithMemoryAllocator(w.ctx, memory.allocator()), c.module, config)
-	if err != nil {
-		memory.Free() // wazero does not when the module's start function fails
-		return nil, fmt.Errorf("start the plugin: %w", err)
-	}
-	if err := w.handshake(); err != nil {
+	w.state.Store(running) // nobody polls before hands are shaken
+	if err := w.instantiate(); err != nil {
 		return nil, err
 	}
 	w.poll = w.mod.ExportedFunction(abi.ExportPoll)
@@ -171,22 +150,6 @@ func (p *Pool) startWorker(ctx context.Context) (_ *worker, err error) {
 	w.settled.Store(true)
 	started = true
 	return w, nil
-}
-
-func (w *worker) handshake() error {
-	const features = abi.FeaturePipe | abi.FeatureSSE
-	results, err := w.mod.ExportedFunction(abi.ExportHandshake).Call(w.ctx, abi.Version, abi.Version, features)
-	if err != nil {
-		return fmt.Errorf("shake hands with the plugin: %w", err)
-	}
-	version, used := abi.SplitHandshake(results[0])
-	if version != abi.Version {
-		return fmt.Errorf("the plugin speaks ABI %d, this host %d: build it with an SDK of ABI %d", version, abi.Version, abi.Version)
-	}
-	if used&^features != 0 {
-		return fmt.Errorf("the plugin needs features %#x of the ABI, this host has %#x", used, features)
-	}
-	return nil
 }
 
 // push puts an event into the mailbox; false means that the worker is dead. The caller kicks.

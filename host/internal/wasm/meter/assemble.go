@@ -1,13 +1,17 @@
 package meter
 
-import "math"
+import (
+	"math"
+
+	"github.com/patchbay-run/patchbay/host/internal/wasm/format"
+)
 
 // assemble writes the rewritten module: the sections in their order with what is added to each, and the custom sections
 // that are kept, where they stood.
 func (rw *rewriter) assemble() ([]byte, error) {
-	out := []byte("\x00asm\x01\x00\x00\x00")
-	out = rw.customs(out, secCustom)
-	for _, id := range sectionOrder() {
+	out := []byte(format.Header)
+	out = rw.customs(out, format.SecCustom)
+	for _, id := range format.SectionOrder() {
 		s := rw.m.sections[id]
 		items, added := rw.added(id)
 		if s.present || added > 0 {
@@ -15,7 +19,7 @@ func (rw *rewriter) assemble() ([]byte, error) {
 			if len(content) > math.MaxInt32 || len(out) > math.MaxInt32 {
 				return nil, &LimitError{What: "bytes after rewriting", Option: "MaxModuleBytes", Value: uint64(len(out) + len(content)), Limit: math.MaxInt32}
 			}
-			out = append(appendU32(append(out, id), uint32(len(content))), content...)
+			out = append(format.AppendU32(append(out, id), uint32(len(content))), content...)
 		}
 		out = rw.customs(out, id)
 	}
@@ -24,8 +28,8 @@ func (rw *rewriter) assemble() ([]byte, error) {
 
 // content is the content of a section with the added items at its end.
 func (rw *rewriter) content(id byte, s section, added []byte, n uint32) []byte {
-	content := appendU32(nil, s.count+n)
-	if id == secCode {
+	content := format.AppendU32(nil, s.count+n)
+	if id == format.SecCode {
 		content = append(content, rw.code...)
 	} else {
 		content = append(content, s.items...)
@@ -38,23 +42,23 @@ func (rw *rewriter) content(id byte, s section, added []byte, n uint32) []byte {
 func (rw *rewriter) added(id byte) (items []byte, n uint32) {
 	first := uint32(len(rw.m.typeParams))
 	switch id {
-	case secType:
+	case format.SecType:
 		return appendSignatures(nil), addedTypes
-	case secImport:
-		items = appendName(appendName(nil, rw.opt.Module), rw.opt.Tick)
-		return appendU32(append(items, 0), first+sigTick), 1
-	case secFunction:
+	case format.SecImport:
+		items = format.AppendName(format.AppendName(nil, rw.opt.Module), rw.opt.Tick)
+		return format.AppendU32(append(items, 0), first+sigTick), 1
+	case format.SecFunction:
 		for _, h := range rw.helpers {
-			items = appendU32(items, first+h.signature())
+			items = format.AppendU32(items, first+h.signature())
 		}
 		return items, uint32(len(rw.helpers))
-	case secGlobal:
+	case format.SecGlobal:
 		// The first budget is zero: the first check asks the host.
-		return []byte{typeI64, 1, opI64Const, 0, opEnd}, 1
-	case secCode:
+		return []byte{format.TypeI64, 1, format.OpI64Const, 0, format.OpEnd}, 1
+	case format.SecCode:
 		for _, h := range rw.helpers {
 			b := rw.helperBody(h)
-			items = append(appendU32(items, uint32(len(b))), b...)
+			items = append(format.AppendU32(items, uint32(len(b))), b...)
 		}
 		return items, uint32(len(rw.helpers))
 	}

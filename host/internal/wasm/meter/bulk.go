@@ -1,5 +1,7 @@
 package meter
 
+import "github.com/patchbay-run/patchbay/host/internal/wasm/format"
+
 // pieceBytes is the most that one bulk instruction copies or fills between two checks, and
 // bytesPerCount how many of its bytes cost one count.
 const (
@@ -31,7 +33,7 @@ func (rw *rewriter) helper(kind helperKind, seg uint32) uint32 {
 	if i, ok := rw.known[key]; ok {
 		return i
 	}
-	i := rw.m.functions() + 1 + uint32(len(rw.helpers))
+	i := rw.m.Functions + 1 + uint32(len(rw.helpers))
 	rw.known[key] = i
 	rw.helpers = append(rw.helpers, key)
 	return i
@@ -48,10 +50,10 @@ const (
 
 // appendSignatures appends the added types.
 func appendSignatures(out []byte) []byte {
-	out = append(out, typeFunc, 0, 1, typeI64)
-	out = append(out, typeFunc, 0, 0)
-	out = append(out, typeFunc, 1, typeI32, 1, typeI32)
-	return append(out, typeFunc, 3, typeI32, typeI32, typeI32, 0)
+	out = append(out, format.TypeFunc, 0, 1, format.TypeI64)
+	out = append(out, format.TypeFunc, 0, 0)
+	out = append(out, format.TypeFunc, 1, format.TypeI32, 1, format.TypeI32)
+	return append(out, format.TypeFunc, 3, format.TypeI32, format.TypeI32, format.TypeI32, 0)
 }
 
 // signature is the added type that a helper has.
@@ -85,7 +87,7 @@ func (rw *rewriter) helperBody(h helper) []byte {
 	a := &asm{b: []byte{0}} // no locals beside the parameters
 	switch h.kind {
 	case helperRenew:
-		a.op(opCall).u32(rw.tick()).op(opGlobalSet).u32(rw.counter())
+		a.op(format.OpCall).u32(rw.tick()).op(format.OpGlobalSet).u32(rw.counter())
 	case helperTable:
 		rw.tableBody(a)
 	case helperFill:
@@ -95,7 +97,7 @@ func (rw *rewriter) helperBody(h helper) []byte {
 	case helperInit:
 		rw.initBody(a, h.seg)
 	}
-	return a.op(opEnd).b
+	return a.op(format.OpEnd).b
 }
 
 // tableBody charges the length on top of the stack and leaves it there. Tables are small (Options.MaxTable), so their
@@ -103,14 +105,14 @@ func (rw *rewriter) helperBody(h helper) []byte {
 func (rw *rewriter) tableBody(a *asm) {
 	limit := int32(rw.opt.MaxTable)
 	rw.pay(a, func() {
-		a.get(0).i32(limit).get(0).i32(limit).op(opI32LtU, opSelect, opI64ExtendU)
+		a.get(0).i32(limit).get(0).i32(limit).op(format.OpI32LtU, format.OpSelect, format.OpI64ExtendU)
 	})
 	a.get(0)
 }
 
 // payLength charges the length, which must be at most a piece.
 func (rw *rewriter) payLength(a *asm) {
-	rw.pay(a, func() { a.get(argLen).op(opI64ExtendU).i64(bytesPerCountLog2).op(opI64ShrU) })
+	rw.pay(a, func() { a.get(argLen).op(format.OpI64ExtendU).i64(bytesPerCountLog2).op(format.OpI64ShrU) })
 }
 
 // payPiece charges one whole piece.
@@ -125,51 +127,53 @@ const (
 
 // small appends: if len <= piece { charge; do it; return }.
 func (rw *rewriter) small(a *asm, do func()) {
-	a.get(argLen).i32(pieceBytes).op(opI32LeU, opIf, typeEmpty)
+	a.get(argLen).i32(pieceBytes).op(format.OpI32LeU, format.OpIf, format.TypeEmpty)
 	rw.payLength(a)
 	a.get(argDst).get(argSrc).get(argLen)
 	do()
-	a.op(opReturn, opEnd)
+	a.op(format.OpReturn, format.OpEnd)
 }
 
 // fits appends: if start+len > the number that bound leaves on the stack, do it in one go and return. The original
 // instruction then traps with its own message, and before it has written anything, as it would have without pieces. The
 // sum and the bound are 64 bits wide, so nothing wraps around.
 func (rw *rewriter) fits(a *asm, start uint32, bound, do func()) {
-	a.get(start).op(opI64ExtendU).get(argLen).op(opI64ExtendU, opI64Add)
+	a.get(start).op(format.OpI64ExtendU).get(argLen).op(format.OpI64ExtendU, format.OpI64Add)
 	bound()
-	a.op(opI64GtU, opIf, typeEmpty).get(argDst).get(argSrc).get(argLen)
+	a.op(format.OpI64GtU, format.OpIf, format.TypeEmpty).get(argDst).get(argSrc).get(argLen)
 	do()
-	a.op(opReturn, opEnd)
+	a.op(format.OpReturn, format.OpEnd)
 }
 
 // memoryBytes appends the size of the memory in bytes, 64 bits wide.
-func memoryBytes(a *asm) { a.op(opMemorySize, 0, opI64ExtendU).i64(16).op(opI64Shl) }
+func memoryBytes(a *asm) {
+	a.op(format.OpMemorySize, 0, format.OpI64ExtendU).i64(16).op(format.OpI64Shl)
+}
 
 // upwards appends: do piece after piece from the lowest address on, then the rest. The source moves with the destination
 // unless it is the value of a fill.
 func (rw *rewriter) upwards(a *asm, source bool, do func()) {
-	a.op(opLoop, typeEmpty)
+	a.op(format.OpLoop, format.TypeEmpty)
 	rw.payPiece(a)
 	a.get(argDst).get(argSrc).i32(pieceBytes)
 	do()
-	a.get(argDst).i32(pieceBytes).op(opI32Add).set(argDst)
+	a.get(argDst).i32(pieceBytes).op(format.OpI32Add).set(argDst)
 	if source {
-		a.get(argSrc).i32(pieceBytes).op(opI32Add).set(argSrc)
+		a.get(argSrc).i32(pieceBytes).op(format.OpI32Add).set(argSrc)
 	}
-	a.get(argLen).i32(pieceBytes).op(opI32Sub).tee(argLen)
-	a.i32(pieceBytes).op(opI32GtU, opBrIf, 0, opEnd)
+	a.get(argLen).i32(pieceBytes).op(format.OpI32Sub).tee(argLen)
+	a.i32(pieceBytes).op(format.OpI32GtU, format.OpBrIf, 0, format.OpEnd)
 	rw.rest(a, do)
 }
 
 // downwards appends: do piece after piece from the highest address on, then the rest.
 func (rw *rewriter) downwards(a *asm, do func()) {
-	a.op(opLoop, typeEmpty)
+	a.op(format.OpLoop, format.TypeEmpty)
 	rw.payPiece(a)
-	a.get(argLen).i32(pieceBytes).op(opI32Sub).set(argLen)
-	a.get(argDst).get(argLen).op(opI32Add).get(argSrc).get(argLen).op(opI32Add).i32(pieceBytes)
+	a.get(argLen).i32(pieceBytes).op(format.OpI32Sub).set(argLen)
+	a.get(argDst).get(argLen).op(format.OpI32Add).get(argSrc).get(argLen).op(format.OpI32Add).i32(pieceBytes)
 	do()
-	a.get(argLen).i32(pieceBytes).op(opI32GtU, opBrIf, 0, opEnd)
+	a.get(argLen).i32(pieceBytes).op(format.OpI32GtU, format.OpBrIf, 0, format.OpEnd)
 	rw.rest(a, do)
 }
 
@@ -182,7 +186,7 @@ func (rw *rewriter) rest(a *asm, do func()) {
 
 // fillBody is memory.fill: destination, value, length.
 func (rw *rewriter) fillBody(a *asm) {
-	do := func() { a.op(opMiscPrefix, miscMemoryFill, 0) }
+	do := func() { a.op(format.OpMiscPrefix, format.MiscMemoryFill, 0) }
 	rw.small(a, do)
 	rw.fits(a, argDst, func() { memoryBytes(a) }, do)
 	rw.upwards(a, false, do)
@@ -191,21 +195,21 @@ func (rw *rewriter) fillBody(a *asm) {
 // copyBody is memory.copy: destination, source, length. When the ranges overlap, the pieces must go the way that reads
 // every byte before it is written over.
 func (rw *rewriter) copyBody(a *asm) {
-	do := func() { a.op(opMiscPrefix, miscMemoryCopy, 0, 0) }
+	do := func() { a.op(format.OpMiscPrefix, format.MiscMemoryCopy, 0, 0) }
 	rw.small(a, do)
 	rw.fits(a, argDst, func() { memoryBytes(a) }, do)
 	rw.fits(a, argSrc, func() { memoryBytes(a) }, do)
-	a.get(argDst).get(argSrc).op(opI32LeU, opIf, typeEmpty)
+	a.get(argDst).get(argSrc).op(format.OpI32LeU, format.OpIf, format.TypeEmpty)
 	rw.upwards(a, true, do)
-	a.op(opElse)
+	a.op(format.OpElse)
 	rw.downwards(a, do)
-	a.op(opEnd)
+	a.op(format.OpEnd)
 }
 
 // initBody is memory.init of segment seg: destination, offset in the segment, length. A dropped segment has no
 // bytes, so that already the first piece traps.
 func (rw *rewriter) initBody(a *asm, seg uint32) {
-	do := func() { a.op(opMiscPrefix, miscMemoryInit).u32(seg).op(0) }
+	do := func() { a.op(format.OpMiscPrefix, format.MiscMemoryInit).u32(seg).op(0) }
 	rw.small(a, do)
 	rw.fits(a, argDst, func() { memoryBytes(a) }, do)
 	rw.fits(a, argSrc, func() { a.i64(int64(rw.m.dataLens[seg])) }, do)

@@ -1,5 +1,7 @@
 package meter
 
+import "github.com/patchbay-run/patchbay/host/internal/wasm/format"
+
 // edit is one change to a function body: the bytes from..to are replaced by what kind says, and an edit
 // with from == to inserts.
 type edit struct {
@@ -42,60 +44,59 @@ type scanner struct {
 
 // body reads the instructions from r to the end of the body and returns the cost of what lies outside loops. The cost is at
 // most costGrow for every byte, so a sum cannot overflow.
-func (s *scanner) body(r *reader, locals uint32) (uint64, error) {
+func (s *scanner) body(r *format.Reader, locals uint32) (uint64, error) {
 	s.edits, s.blocks, s.open = s.edits[:0], append(s.blocks[:0], block{}), append(s.open[:0], loop{})
 	s.locals, s.loops = locals, false
 	for len(s.blocks) > 0 {
 		s.instruction(r)
-		if r.err != nil {
-			return 0, r.err
+		if r.Err() != nil {
+			return 0, r.Err()
 		}
 	}
-	return s.open[0].cost, r.end("function after its last end")
+	return s.open[0].cost, r.End("function after its last end")
 }
 
 // instruction reads one instruction.
-func (s *scanner) instruction(r *reader) {
-	at, from := r.at(), r.pos
-	op := r.u8()
-	if r.err != nil {
+func (s *scanner) instruction(r *format.Reader) {
+	at, from := r.At(), r.Pos()
+	op := r.U8()
+	if r.Err() != nil {
 		return
 	}
 	s.spend(costOf(op))
 	switch op {
-	case opBlock, opLoop, opIf:
+	case format.OpBlock, format.OpLoop, format.OpIf:
 		s.begin(r, op)
-	case opElse:
+	case format.OpElse:
 		top := &s.blocks[len(s.blocks)-1]
-		if top.op != opIf {
-			r.fail(malformedAt(at, "else without if"))
+		if top.op != format.OpIf {
+			r.Fail(format.Malformed(at, "else without if"))
 			return
 		}
-		top.op = opElse
-	case opEnd:
+		top.op = format.OpElse
+	case format.OpEnd:
 		s.end()
-	case opBr, opBrIf:
+	case format.OpBr, format.OpBrIf:
 		s.label(r)
-	case opBrTable:
-		n := r.count()
+	case format.OpBrTable:
+		n := r.Count()
 		if err := over("labels in a br_table", "MaxBranchTable", uint64(n), s.rw.m.opt.MaxBranchTable); err != nil {
-			r.fail(err)
+			r.Fail(err)
 			return
 		}
-		for i := uint64(0); i <= uint64(n) && r.err == nil; i++ {
+		for i := uint64(0); i <= uint64(n) && r.Err() == nil; i++ {
 			s.label(r)
 		}
-	case opCall, opRefFunc:
-		i, err := s.rw.m.funcIndex(r)
-		if err != nil {
-			r.fail(err)
+	case format.OpCall, format.OpRefFunc:
+		i := s.rw.m.FuncIndex(r)
+		if r.Err() != nil {
 			return
 		}
-		s.edits = append(s.edits, edit{from: from + 1, to: r.pos, kind: editIndex, index: i})
-	case opMiscPrefix:
+		s.edits = append(s.edits, edit{from: from + 1, to: r.Pos(), kind: editIndex, index: s.rw.m.shifted(i)})
+	case format.OpMiscPrefix:
 		s.misc(r, from, at)
 	default:
-		s.rw.m.plain(r, op, at, s.locals)
+		s.rw.m.Plain(r, op, at, s.locals)
 	}
 }
 
@@ -103,16 +104,16 @@ func (s *scanner) instruction(r *reader) {
 func (s *scanner) spend(cost uint64) { s.open[len(s.open)-1].cost += cost }
 
 // begin opens a block.
-func (s *scanner) begin(r *reader, op byte) {
-	s.rw.m.blockType(r)
+func (s *scanner) begin(r *format.Reader, op byte) {
+	s.rw.m.BlockType(r)
 	s.blocks = append(s.blocks, block{op: op})
 	if err := over("nested blocks", "MaxDepth", uint64(len(s.blocks)-1), s.rw.m.opt.MaxDepth); err != nil {
-		r.fail(err)
+		r.Fail(err)
 		return
 	}
-	if op == opLoop {
+	if op == format.OpLoop {
 		s.open = append(s.open, loop{edit: len(s.edits)})
-		s.edits = append(s.edits, edit{from: r.pos, to: r.pos, kind: editLoop})
+		s.edits = append(s.edits, edit{from: r.Pos(), to: r.Pos(), kind: editLoop})
 	}
 }
 
@@ -120,7 +121,7 @@ func (s *scanner) begin(r *reader, op byte) {
 func (s *scanner) end() {
 	top := s.blocks[len(s.blocks)-1]
 	s.blocks = s.blocks[:len(s.blocks)-1]
-	if top.op != opLoop {
+	if top.op != format.OpLoop {
 		return
 	}
 	l := s.open[len(s.open)-1]
@@ -136,79 +137,47 @@ func (s *scanner) end() {
 }
 
 // label reads the target of a branch.
-func (s *scanner) label(r *reader) {
-	at := r.at()
-	l := r.u32()
-	if r.err != nil {
+func (s *scanner) label(r *format.Reader) {
+	at := r.At()
+	l := r.U32()
+	if r.Err() != nil {
 		return
 	}
 	if uint64(l) >= uint64(len(s.blocks)) {
-		r.fail(malformedAt(at, "branch out of %d blocks, %d are open", l, len(s.blocks)))
+		r.Fail(format.Malformed(at, "branch out of %d blocks, %d are open", l, len(s.blocks)))
 		return
 	}
 	s.blocks[len(s.blocks)-1-int(l)].targeted = true
 }
 
 // misc reads an instruction behind the 0xfc prefix; from is its place in the body, at in the module.
-func (s *scanner) misc(r *reader, from, at int) {
+func (s *scanner) misc(r *format.Reader, from, at int) {
 	m := s.rw.m
-	sub := r.u32()
-	if r.err != nil {
+	sub, target := m.Misc(r, at)
+	if r.Err() != nil {
 		return
 	}
 	switch sub {
-	case miscMemoryInit:
-		seg := r.u32()
-		memIndex(r)
-		if r.err == nil && uint64(seg) >= uint64(len(m.dataLens)) {
-			r.fail(malformedAt(at, "data segment %d of %d", seg, len(m.dataLens)))
-		}
-		if r.err != nil {
-			return
-		}
+	case format.MiscMemoryInit:
 		// The segment bounds the length, so a short one is paid in advance.
-		if n := m.dataLens[seg]; n <= pieceBytes {
+		if n := m.dataLens[target]; n <= pieceBytes {
 			s.spend(uint64(n) >> bytesPerCountLog2)
 		} else {
-			s.replace(r, from, s.rw.helper(helperInit, seg))
+			s.replace(r, from, s.rw.helper(helperInit, target))
 		}
-	case miscDataDrop:
-		r.u32()
-	case miscMemoryCopy:
-		memIndex(r)
-		memIndex(r)
+	case format.MiscMemoryCopy:
 		s.replace(r, from, s.rw.helper(helperCopy, 0))
-	case miscMemoryFill:
-		memIndex(r)
+	case format.MiscMemoryFill:
 		s.replace(r, from, s.rw.helper(helperFill, 0))
-	case miscTableInit:
-		if i := r.u32(); r.err == nil && i >= m.elements {
-			r.fail(malformedAt(at, "element segment %d of %d", i, m.elements))
-		}
-		m.tableIndex(r)
+	case format.MiscTableInit, format.MiscTableCopy, format.MiscTableGrow, format.MiscTableFill:
 		s.charge(from)
-	case miscElemDrop:
-		r.u32()
-	case miscTableCopy:
-		m.tableIndex(r)
-		m.tableIndex(r)
-		s.charge(from)
-	case miscTableGrow, miscTableFill:
-		m.tableIndex(r)
-		s.charge(from)
-	case miscTableSize:
-		m.tableIndex(r)
-	default:
-		if sub > miscTruncLast {
-			r.fail(unsupportedAt(at, "opcode 0xfc %#x", sub))
-		}
 	}
 }
 
 // replace turns the instruction just read into a call of a helper that takes the same operands.
-func (s *scanner) replace(r *reader, from int, helper uint32) {
+func (s *scanner) replace(r *format.Reader, from int, helper uint32) {
 	s.bulk()
-	s.edits = append(s.edits, edit{from: from, to: r.pos, kind: editCall, index: helper})
+	s.edits = append(s.edits, edit{from: from, to: r.Pos(), kind: editCall, index: helper})
 }
 
 // charge puts a call before the instruction at from, which charges the number on top of the stack, the length.

@@ -1,5 +1,7 @@
 package meter
 
+import "github.com/patchbay-run/patchbay/host/internal/wasm/format"
+
 // Costs in counts. They only have to keep the work between two ticks bounded, so they are coarse; a
 // count is about one plain instruction.
 const (
@@ -20,11 +22,11 @@ const (
 // costOf is the cost of a one-byte opcode.
 func costOf(op byte) uint64 {
 	switch {
-	case op == opCall || op == opCallIndirect:
+	case op == format.OpCall || op == format.OpCallIndirect:
 		return costCall
-	case op == opMemoryGrow:
+	case op == format.OpMemoryGrow:
 		return costGrow
-	case op >= opLoadFirst && op <= opStoreLast:
+	case op >= format.OpLoadFirst && op <= format.OpStoreLast:
 		return costAccess
 	case op >= 0x6d && op <= 0x70, op >= 0x7f && op <= 0x82: // i32, i64: div and rem
 		return costDivide

@@ -3,14 +3,16 @@ package meter
 import (
 	"errors"
 	"fmt"
+
+	"github.com/patchbay-run/patchbay/host/internal/wasm/format"
 )
 
 var (
 	// ErrMalformed means that the bytes are not a WebAssembly module.
-	ErrMalformed = errors.New("malformed module")
+	ErrMalformed = format.ErrMalformed
 	// ErrUnsupported means that the module uses an instruction, a type or a section outside WebAssembly 2.0
 	// (tail calls, threads, exceptions, several memories, 64-bit memories). Compile it without that feature.
-	ErrUnsupported = errors.New("unsupported feature")
+	ErrUnsupported = format.ErrUnsupported
 	// ErrReserved means that the module uses a name that belongs to the host.
 	ErrReserved = errors.New("reserved name")
 	// ErrLimit means that the module is larger than a limit allows. The error is also a *LimitError.
@@ -39,14 +41,4 @@ func over(what, option string, value uint64, limit uint32) error {
 		return nil
 	}
 	return &LimitError{What: what, Option: option, Value: value, Limit: uint64(limit)}
-}
-
-// malformedAt describes broken bytes; at is an offset from the start of the module, in bytes.
-func malformedAt(at int, format string, args ...any) error {
-	return fmt.Errorf("%w: byte %#x: %s", ErrMalformed, at, fmt.Sprintf(format, args...))
-}
-
-// unsupportedAt describes a feature that is not part of WebAssembly 2.0.
-func unsupportedAt(at int, format string, args ...any) error {
-	return fmt.Errorf("%w: byte %#x: %s", ErrUnsupported, at, fmt.Sprintf(format, args...))
 }

@@ -2,7 +2,8 @@ package meter
 
 import (
 	"strings"
-	"unicode/utf8"
+
+	"github.com/patchbay-run/patchbay/host/internal/wasm/format"
 )
 
 // customs appends the custom sections that stood behind section after.
@@ -21,8 +22,8 @@ func (rw *rewriter) customs(out []byte, after byte) []byte {
 			rw.dropped = append(rw.dropped, c.name)
 			continue
 		}
-		content := append(appendName(nil, c.name), data...)
-		out = append(appendU32(append(out, secCustom), uint32(len(content))), content...)
+		content := append(format.AppendName(nil, c.name), data...)
+		out = append(format.AppendU32(append(out, format.SecCustom), uint32(len(content))), content...)
 	}
 	return out
 }
@@ -56,13 +57,13 @@ const (
 // stay readable. A malformed name section is left out: names are no reason to refuse a module, and engines
 // trust the lengths in it.
 func (rw *rewriter) names(data []byte) ([]byte, bool) {
-	r := &reader{b: data}
+	r := format.NewReader(data, 0)
 	var out []byte
 	last := -1
-	for r.left() > 0 {
-		id := r.u8()
-		content := r.take(r.u32())
-		if r.err != nil || int(id) <= last {
+	for r.Left() > 0 {
+		id := r.U8()
+		content := r.Take(r.U32())
+		if r.Err() != nil || int(id) <= last {
 			return nil, false
 		}
 		last = int(id)
@@ -71,7 +72,7 @@ func (rw *rewriter) names(data []byte) ([]byte, bool) {
 			return nil, false
 		}
 		if sub != nil {
-			out = append(appendU32(append(out, id), uint32(len(sub))), sub...)
+			out = append(format.AppendU32(append(out, id), uint32(len(sub))), sub...)
 		}
 	}
 	return out, true
@@ -79,11 +80,11 @@ func (rw *rewriter) names(data []byte) ([]byte, bool) {
 
 // subsection returns one rewritten part of the name section, nil to leave it out.
 func (rw *rewriter) subsection(id byte, content []byte) ([]byte, bool) {
-	r := &reader{b: content}
+	r := format.NewReader(content, 0)
 	switch {
 	case id == namesModule:
-		nameBytes(r)
-		return content, r.end("module name") == nil
+		r.Name()
+		return content, r.End("module name") == nil
 	case id == namesFunctions:
 		return rw.functionNames(r)
 	case id == namesLocals:
@@ -96,43 +97,34 @@ func (rw *rewriter) subsection(id byte, content []byte) ([]byte, bool) {
 }
 
 // localNames shifts the functions whose locals have names.
-func (rw *rewriter) localNames(r *reader) ([]byte, bool) {
-	count := r.count()
-	out := appendU32(nil, count)
+func (rw *rewriter) localNames(r *format.Reader) ([]byte, bool) {
+	count := r.Count()
+	out := format.AppendU32(nil, count)
 	for range count {
-		i, err := rw.m.funcIndex(r)
-		start := r.pos
-		for n := r.count(); n > 0 && r.err == nil; n-- {
-			r.u32()
-			nameBytes(r)
+		i := rw.m.shifted(rw.m.FuncIndex(r))
+		start := r.Pos()
+		for n := r.Count(); n > 0 && r.Err() == nil; n-- {
+			r.U32()
+			r.Name()
 		}
-		if err != nil || r.err != nil {
+		if r.Err() != nil {
 			return nil, false
 		}
-		out = append(appendU32(out, i), r.b[start:r.pos]...)
+		out = append(format.AppendU32(out, i), r.Since(start)...)
 	}
-	return out, r.end("local names") == nil
-}
-
-// nameBytes reads a string, which must be UTF-8.
-func nameBytes(r *reader) []byte {
-	b := r.take(r.u32())
-	if r.err == nil && !utf8.Valid(b) {
-		r.fail(malformedAt(r.at(), "name is not UTF-8"))
-	}
-	return b
+	return out, r.End("local names") == nil
 }
 
 // functionNames shifts the names of functions, which must be in ascending order, and adds those of the meter.
-func (rw *rewriter) functionNames(r *reader) ([]byte, bool) {
+func (rw *rewriter) functionNames(r *format.Reader) ([]byte, bool) {
 	var out []byte
-	count, tick := r.count(), rw.tick()
+	count, tick := r.Count(), rw.tick()
 	next, ticked := uint32(0), false
-	entry := func(i uint32, name string) { out = appendName(appendU32(out, i), name) }
+	entry := func(i uint32, name string) { out = format.AppendName(format.AppendU32(out, i), name) }
 	for range count {
-		i, err := rw.m.funcIndex(r)
-		name := nameBytes(r)
-		if err != nil || r.err != nil || i < next {
+		i := rw.m.shifted(rw.m.FuncIndex(r))
+		name := r.Name()
+		if r.Err() != nil || i < next {
 			return nil, false
 		}
 		next = i + 1
@@ -140,16 +132,16 @@ func (rw *rewriter) functionNames(r *reader) ([]byte, bool) {
 			entry(tick, rw.opt.Module+"."+rw.opt.Tick)
 			ticked = true
 		}
-		out = append(appendU32(appendU32(out, i), uint32(len(name))), name...)
+		out = append(format.AppendU32(format.AppendU32(out, i), uint32(len(name))), name...)
 	}
-	if r.end("function names") != nil {
+	if r.End("function names") != nil {
 		return nil, false
 	}
 	if !ticked {
 		entry(tick, rw.opt.Module+"."+rw.opt.Tick)
 	}
 	for k, h := range rw.helpers {
-		entry(rw.m.functions()+1+uint32(k), rw.opt.Module+"."+h.name())
+		entry(rw.m.Functions+1+uint32(k), rw.opt.Module+"."+h.name())
 	}
-	return append(appendU32(nil, count+1+uint32(len(rw.helpers))), out...), true
+	return append(format.AppendU32(nil, count+1+uint32(len(rw.helpers))), out...), true
 }

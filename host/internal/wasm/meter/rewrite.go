@@ -1,5 +1,7 @@
 package meter
 
+import "github.com/patchbay-run/patchbay/host/internal/wasm/format"
+
 // rewriter turns a parsed module into a metered one.
 type rewriter struct {
 	m         *module
@@ -24,7 +26,7 @@ func newRewriter(m *module, opt Options) *rewriter {
 func (rw *rewriter) tick() uint32 { return rw.m.funcImports }
 
 // counter is the index of the global that counts down.
-func (rw *rewriter) counter() uint32 { return rw.m.globals }
+func (rw *rewriter) counter() uint32 { return rw.m.Globals }
 
 // bodies rewrites all functions.
 func (rw *rewriter) bodies() error {
@@ -34,25 +36,25 @@ func (rw *rewriter) bodies() error {
 		if out, err = rw.body(out[:0], b, rw.m.typeParams[rw.m.funcTypes[i]]); err != nil {
 			return err
 		}
-		rw.code = append(appendU32(rw.code, uint32(len(out))), out...)
+		rw.code = append(format.AppendU32(rw.code, uint32(len(out))), out...)
 	}
 	return nil
 }
 
 // body appends the rewritten body b of a function with the given number of parameters to out.
 func (rw *rewriter) body(out []byte, b body, params uint32) ([]byte, error) {
-	r := &reader{b: b.code, base: b.at}
+	r := format.NewReader(b.code, b.at)
 	locals, err := rw.locals(r, params)
 	if err != nil {
 		return nil, err
 	}
-	begin := r.pos
+	begin := r.Pos()
 	cost, err := rw.scan.body(r, locals)
 	if err != nil {
 		return nil, err
 	}
 	out = append(out, b.code[:begin]...)
-	if e := rw.scan.edits; b.code[begin] == opLoop && e[0].kind == editLoop && cost <= foldCost {
+	if e := rw.scan.edits; b.code[begin] == format.OpLoop && e[0].kind == editLoop && cost <= foldCost {
 		// The function is one loop, as the Go compiler writes them: its first iteration pays for the entry.
 		e[0].cost += cost
 	} else if cost > leafCost || rw.scan.loops {
@@ -63,16 +65,16 @@ func (rw *rewriter) body(out []byte, b body, params uint32) ([]byte, error) {
 
 // locals reads the declarations of local variables and returns how many the function has with its parameters. A
 // group of four billion costs nothing here.
-func (rw *rewriter) locals(r *reader, params uint32) (uint32, error) {
+func (rw *rewriter) locals(r *format.Reader, params uint32) (uint32, error) {
 	total := uint64(params)
-	for n := r.count(); n > 0 && r.err == nil; n-- {
-		total += uint64(r.u32())
-		valueType(r)
+	for n := r.Count(); n > 0 && r.Err() == nil; n-- {
+		total += uint64(r.U32())
+		format.ValueType(r)
 		if err := over("locals in a function", "MaxLocals", total, rw.opt.MaxLocals); err != nil {
 			return 0, err
 		}
 	}
-	return uint32(total), r.err
+	return uint32(total), r.Err()
 }
 
 // apply appends the code from byte from on, with the edits made.
@@ -84,9 +86,9 @@ func (rw *rewriter) apply(out, code []byte, from int) []byte {
 		case editLoop:
 			out = rw.charge(out, e.cost)
 		case editIndex:
-			out = appendU32(out, e.index)
+			out = format.AppendU32(out, e.index)
 		case editCall:
-			out = appendU32(append(out, opCall), e.index)
+			out = format.AppendU32(append(out, format.OpCall), e.index)
 		}
 	}
 	return append(out, code[from:]...)
@@ -105,11 +107,11 @@ func (rw *rewriter) charge(out []byte, cost uint64) []byte {
 // that is nearly always taken comes first: wazero's register allocator goes on from its state, so that the call in the
 // other one does not push the values of a tight loop out of their registers.
 func (rw *rewriter) pay(a *asm, cost func()) {
-	a.op(opGlobalGet).u32(rw.counter())
+	a.op(format.OpGlobalGet).u32(rw.counter())
 	cost()
-	a.op(opI64GeS, opIf, typeEmpty)
-	a.op(opGlobalGet).u32(rw.counter())
+	a.op(format.OpI64GeS, format.OpIf, format.TypeEmpty)
+	a.op(format.OpGlobalGet).u32(rw.counter())
 	cost()
-	a.op(opI64Sub, opGlobalSet).u32(rw.counter())
-	a.op(opElse, opCall).u32(rw.helper(helperRenew, 0)).op(opEnd)
+	a.op(format.OpI64Sub, format.OpGlobalSet).u32(rw.counter())
+	a.op(format.OpElse, format.OpCall).u32(rw.helper(helperRenew, 0)).op(format.OpEnd)
 }

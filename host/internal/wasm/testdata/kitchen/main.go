@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -50,6 +51,7 @@ func setup(p *plugin.Plugin) error {
 		},
 		"POST /count": count,
 		"GET /loop":   loop,
+		"GET /random": func(w *plugin.Response, _ *plugin.Request) error { _, err := w.WriteString(rand.Text()); return err },
 	} {
 		p.Handle(route, h)
 	}
