@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,10 +28,9 @@ func BenchmarkSearches(b *testing.B) {
 	const searches = 1000
 	for _, conns := range []int{1000, 200} {
 		b.Run(fmt.Sprint("conns=", conns), func(b *testing.B) {
-			provider := httptest.NewServer(slowProvider(time.Second))
-			defer provider.Close()
+			provider := startProvider(b, time.Second)
 			for b.Loop() {
-				s := startServer(b, searchConfig(b, provider.URL, conns))
+				s := startServer(b, searchConfig(b, provider, conns))
 				s.post(b, "/api/tools/search", `{"q":"warm up"}`)
 				time.Sleep(time.Second) // what the start left behind goes
 				before, cpu := s.memory(b), s.cpu(b)
@@ -57,8 +55,42 @@ func BenchmarkSearches(b *testing.B) {
 	}
 }
 
-// slowProvider answers as Tavily does. The answer is made once: this process shares the processor with the server.
-func slowProvider(delay time.Duration) http.Handler {
+// startProvider serves Tavily's protocol from a socket, and gives its URL. It does as little as can be, since it shares the
+// processor with the server: one goroutine a connection, and an answer that is made once.
+func startProvider(b *testing.B, delay time.Duration) string {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { listener.Close() })
+	answer := tavilyAnswer(b)
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				reader := bufio.NewReader(conn)
+				for {
+					req, err := http.ReadRequest(reader)
+					if err != nil {
+						return
+					}
+					_, _ = io.Copy(io.Discard, req.Body)
+					time.Sleep(delay)
+					if _, err := conn.Write(answer); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return "http://" + listener.Addr().String()
+}
+
+func tavilyAnswer(b *testing.B) []byte {
 	type result struct {
 		Title   string  `json:"title"`
 		URL     string  `json:"url"`
@@ -74,16 +106,11 @@ func slowProvider(delay time.Duration) http.Handler {
 			strings.Repeat("The sandbox keeps each plugin in a memory of its own. ", 20)
 		out.Results = append(out.Results, result{fmt.Sprint("Title ", i), fmt.Sprint("https://example.org/", i), text[:300], text, 0.9})
 	}
-	answer, err := json.Marshal(out)
+	body, err := json.Marshal(out)
 	if err != nil {
-		panic(err)
+		b.Fatal(err)
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		time.Sleep(delay)
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(answer)
-	})
+	return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 }
 
 func searchConfig(b *testing.B, provider string, conns int) string {
@@ -111,9 +138,8 @@ plugins:
 
 // serverProcess is a patchbay process.
 type serverProcess struct {
-	cmd    *exec.Cmd
-	url    string
-	client *http.Client
+	cmd *exec.Cmd
+	url string
 }
 
 func startServer(b *testing.B, config string) *serverProcess {
@@ -127,7 +153,7 @@ func startServer(b *testing.B, config string) *serverProcess {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	s := &serverProcess{url: "http://" + freeAddr(b), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2000}}}
+	s := &serverProcess{url: "http://" + freeAddr(b)}
 	s.cmd = exec.Command(binary, "serve", "--config", file, "--listen", strings.TrimPrefix(s.url, "http://"), "--set", "admin.listen="+freeAddr(b))
 	s.cmd.Env = []string{"TAVILY_API_KEY=a-key-for-the-benchmark"}
 	if err := s.cmd.Start(); err != nil {
@@ -135,7 +161,7 @@ func startServer(b *testing.B, config string) *serverProcess {
 	}
 	b.Cleanup(func() { _ = s.cmd.Process.Kill() })
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		resp, err := s.client.Get(s.url + "/readyz")
+		resp, err := http.Get(s.url + "/readyz")
 		if err == nil {
 			resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
@@ -157,13 +183,23 @@ func freeAddr(b *testing.B) string {
 	return l.Addr().String()
 }
 
+// post sends one request on a connection of its own, from one goroutine.
 func (s *serverProcess) post(b *testing.B, path, body string) {
-	resp, err := s.client.Post(s.url+path, "application/json", strings.NewReader(body))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 	if err != nil {
 		b.Error(err)
 		return
 	}
-	defer resp.Body.Close()
+	defer conn.Close()
+	if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", path, len(body), body); err != nil {
+		b.Error(err)
+		return
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		b.Error(err)
+		return
+	}
 	if n, err := io.Copy(io.Discard, resp.Body); err != nil || n < 100 || resp.StatusCode != http.StatusOK {
 		b.Errorf("status %d, %d bytes, %v", resp.StatusCode, n, err)
 	}
@@ -288,5 +324,4 @@ func (s *serverProcess) stop(b *testing.B) {
 	if err := s.cmd.Wait(); err != nil {
 		b.Error("the server's end: ", err)
 	}
-	s.client.CloseIdleConnections()
 }
