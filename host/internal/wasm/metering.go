@@ -22,7 +22,7 @@ const (
 
 	// yieldAfter is how long a guest computes before others have their turn. Go's own scheduler would give it ten
 	// milliseconds, and a request that needs microseconds would wait for them.
-	yieldAfter = 300 * time.Microsecond
+	yieldAfter = 150 * time.Microsecond
 )
 
 // CPUError says that a worker used more CPU time for what it took at once than it may.
