@@ -1,12 +1,12 @@
 package wasm_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -31,20 +31,21 @@ func TestTrapCostsItsOwnRequestsAndNoMore(t *testing.T) {
 }
 
 func TestTrapFailsEveryRequestOfItsWorker(t *testing.T) {
-	k := startKitchen(t, nil)
 	const n = 20
-	errs := make(chan error, n)
-	var begun sync.WaitGroup
+	errs, held := make(chan error, n), make(chan struct{}, n)
+	k := startKitchen(t, fetching(func(ctx context.Context, _ *wasm.Operation) (*wasm.Reply, error) {
+		held <- struct{}{} // a guest that fetches has taken the request
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}))
 	for range n {
-		begun.Add(1)
 		go func() {
-			begun.Done()
-			_, err := k.do(t, "GET /hang", "")
+			_, err := k.do(t, "GET /fetch?path=/", "")
 			errs <- err
 		}()
 	}
-	begun.Wait()
-	for k.Stats().InFlight < n {
+	for range n {
+		<-held
 	}
 	_, _ = k.do(t, "GET /exit", "")
 	for range n {

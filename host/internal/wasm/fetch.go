@@ -74,8 +74,12 @@ func (w *worker) perform(ctx context.Context, op *operation, capability Capabili
 	w.deliver(ctx, op, reply)
 }
 
-// failed is the last event of an operation that did not go well.
+// failed is the last event of an operation that did not go well. A guest does not hear of one that failed because the client
+// left: its CANCEL is on its way.
 func (w *worker) failed(ctx context.Context, op *operation, kind abi.Kind, err error) {
+	if op.call != nil && op.call.ctx.Err() != nil {
+		return
+	}
 	e := asCode(ctx, err)
 	text := e.Text[:min(len(e.Text), maxLogLine)]
 	if w.push(event{kind: kind, flags: abi.EventEnd | abi.EventError, code: uint32(e.Code), id: op.id, body: []byte(text), call: op.call, op: op}) {

@@ -3,7 +3,6 @@ package wasm_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"io"
 	"log/slog"
 	"os"
@@ -58,23 +57,35 @@ func compile(t testing.TB, e *wasm.Engine) *wasm.Module {
 	return m
 }
 
-func kitchenRoutes(t testing.TB) []string {
+func kitchenRoutes(t testing.TB) []string { return manifestRoutes(t, "testdata/kitchen/manifest.json") }
+
+// sharedKitchen is compiled once for all tests that only start pools of it: reading it takes most of a second with the race detector.
+// It lives as long as the process.
+var sharedKitchen struct {
+	once   sync.Once
+	module *wasm.Module
+}
+
+func sharedModule(t testing.TB) *wasm.Module {
 	t.Helper()
-	var manifest struct {
-		Routes []struct{ Method, Path string }
+	sharedKitchen.once.Do(func() {
+		path, cache := guesttest.Build(t, "testdata/kitchen"), filepath.Join(guesttest.Cache(t), "compiled")
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := wasm.Open(cache)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sharedKitchen.module, err = e.Compile(context.Background(), b); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if sharedKitchen.module == nil {
+		t.Fatal("the kitchen could not be compiled: an earlier test says why")
 	}
-	b, err := os.ReadFile("testdata/kitchen/manifest.json")
-	if err == nil {
-		err = json.Unmarshal(b, &manifest)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	var routes []string
-	for _, r := range manifest.Routes {
-		routes = append(routes, r.Method+" "+r.Path)
-	}
-	return routes
+	return sharedKitchen.module
 }
 
 func kitchenOptions(t testing.TB) wasm.Options {
@@ -93,7 +104,7 @@ func startKitchen(t testing.TB, change func(*wasm.Options)) *kitchen {
 		change(&o)
 	}
 	var err error
-	if k.Pool, err = compile(t, openEngine(t)).Start(t.Context(), o); err != nil {
+	if k.Pool, err = sharedModule(t).Start(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(k.Close)

@@ -115,7 +115,7 @@ func (p *Pool) startWorker(ctx context.Context) (_ *worker, err error) {
 	defer func() {
 		if !started {
 			w.close()
-			if ctx.Err() != nil {
+			if ctx.Err() != nil && errors.Is(err, errStopped) { // whoever stopped it has a better reason
 				err = fmt.Errorf("start the plugin: %w", context.Cause(ctx))
 			}
 		}
@@ -142,10 +142,10 @@ func (p *Pool) startWorker(ctx context.Context) (_ *worker, err error) {
 	case <-timer.C:
 		return nil, fmt.Errorf("start the plugin: it was not ready within %v", startTimeout)
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, fmt.Errorf("start the plugin: it was not ready: %w", context.Cause(ctx))
 	}
 	if !hurry() { // it is ending already
-		return nil, ctx.Err()
+		return nil, fmt.Errorf("start the plugin: %w", context.Cause(ctx))
 	}
 	w.settled.Store(true)
 	started = true

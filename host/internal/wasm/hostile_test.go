@@ -1,0 +1,243 @@
+package wasm_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/patchbay-run/patchbay/host/internal/wasm"
+	"github.com/patchbay-run/patchbay/sdk/go/abi"
+)
+
+// outcome is what must come of a guest in testdata/hostile. Its source says so in a line of its own:
+//
+//	// want: start "text"       it does not load, with an error that contains text
+//	// want: late start "text"  the same, when its starter has lost patience
+//	// want: answer "text"      its request is answered with 200 and this body
+//	// want: trap "text"        its request fails with a TrapError that contains text
+//	// want: error "text"       its request fails with an error that contains text
+//	// want: cpu                its request fails with a CPUError
+//	// want: timeout            its request fails with ErrTimeout
+//	// cpu: 1m                  another limit than 100ms
+type outcome struct {
+	what, text string
+	cpu        time.Duration
+}
+
+func readOutcome(t *testing.T, source string) outcome {
+	t.Helper()
+	b, err := os.ReadFile(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := regexp.MustCompile(`(?m)^// want: ([a-z ]+?)(?: "(.*)")?$`).FindSubmatch(b)
+	if want == nil {
+		t.Fatalf("%s does not say what must come of it", source)
+	}
+	o := outcome{what: string(want[1]), text: string(want[2]), cpu: 100 * time.Millisecond}
+	if limit := regexp.MustCompile(`(?m)^// cpu: (.*)$`).FindSubmatch(b); limit != nil {
+		if o.cpu, err = time.ParseDuration(string(limit[1])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return o
+}
+
+// hostileOptions let a guest have 8 MiB, and count what it logs.
+func hostileOptions(lines *countingLog) wasm.Options {
+	return wasm.Options{
+		Name: "hostile", Version: "1.0.0", Routes: []string{"GET /"}, Workers: 1, CPU: 100 * time.Millisecond, Memory: 8 << 20,
+		InFlight: 8, Answer: 1 << 20, Log: slog.New(lines),
+	}
+}
+
+// countingLog counts lines.
+type countingLog struct{ lines atomic.Int64 }
+
+func (*countingLog) Enabled(context.Context, slog.Level) bool { return true }
+func (c *countingLog) Handle(_ context.Context, r slog.Record) error {
+	c.lines.Add(1)
+	if len(r.Message) > 16<<10 {
+		return errors.New("a line is over its limit")
+	}
+	return nil
+}
+func (c *countingLog) WithAttrs([]slog.Attr) slog.Handler { return c }
+func (c *countingLog) WithGroup(string) slog.Handler      { return c }
+
+// TestHostileGuests loads each guest of testdata/hostile, and has it serve one request if it gets that far. Whatever it does,
+// the outcome is the documented one, the pool closes, and a healthy pool in the same engine goes on serving.
+func TestHostileGuests(t *testing.T) {
+	sources, err := filepath.Glob("testdata/hostile/*.c")
+	if err != nil || len(sources) < 40 {
+		t.Fatalf("%d hostile guests, error %v", len(sources), err)
+	}
+	needClang(t)
+	e := openEngine(t)
+	healthy := startHealthy(t, e)
+	for _, source := range sources {
+		t.Run(strings.TrimSuffix(filepath.Base(source), ".c"), func(t *testing.T) {
+			want := readOutcome(t, source)
+			lines := &countingLog{}
+			a, err := serveHostile(t, e, buildC(t, source), want, lines)
+			checkOutcome(t, want, a, err)
+			if n := lines.lines.Load(); n > 1000 {
+				t.Errorf("it has written %d lines to the log", n)
+			}
+			if got := healthy.must(t, "GET /config", ""); got != "{}" {
+				t.Errorf("the healthy pool answers %q", got)
+			}
+		})
+	}
+	if st := healthy.Stats(); st.Traps != 0 || st.Workers != 1 || st.InFlight != 0 {
+		t.Errorf("the healthy pool: %+v", st)
+	}
+}
+
+// startHealthy is a pool of the conformance guest.
+func startHealthy(t *testing.T, e *wasm.Engine) *kitchen {
+	t.Helper()
+	dir := filepath.Join("..", "..", "..", "sdk", "conformance", "guests", "c")
+	s := &subject{routes: manifestRoutes(t, filepath.Join(dir, "manifest.json"))}
+	var err error
+	if s.module, err = e.Compile(t.Context(), buildC(t, filepath.Join(dir, "guest.c"))); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.module.Release)
+	return s.start(t, nil)
+}
+
+// loadError is an error of Compile or Start.
+type loadError struct{ error }
+
+func serveHostile(t *testing.T, e *wasm.Engine, binary []byte, want outcome, lines *countingLog) (*answer, error) {
+	t.Helper()
+	m, err := e.Compile(t.Context(), binary)
+	if err != nil {
+		return nil, loadError{err}
+	}
+	defer m.Release()
+	o := hostileOptions(lines)
+	o.CPU = want.cpu
+	ctx := t.Context()
+	if want.what == "late start" {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, 100*time.Millisecond)
+		defer cancel()
+	}
+	p, err := m.Start(ctx, o)
+	if err != nil {
+		return nil, loadError{err}
+	}
+	defer p.Close()
+	a := &answer{}
+	req := &wasm.Request{
+		ID: "hostile", Timeout: 20 * time.Second,
+		Fields: []abi.Field{{Name: ":method", Value: "GET"}, {Name: ":path", Value: "/"}, {Name: ":query"}},
+	}
+	if want.what == "timeout" {
+		req.Timeout = 50 * time.Millisecond
+	}
+	return a, p.Serve(t.Context(), req, a)
+}
+
+func checkOutcome(t *testing.T, want outcome, a *answer, err error) {
+	t.Helper()
+	var load loadError
+	var trap *wasm.TrapError
+	var cpu *wasm.CPUError
+	ok := err != nil && strings.Contains(err.Error(), want.text)
+	switch want.what {
+	case "start", "late start":
+		ok = ok && errors.As(err, &load)
+	case "trap":
+		ok = ok && errors.As(err, &trap) && !errors.As(err, &cpu)
+	case "cpu":
+		ok = ok && errors.As(err, &trap) && errors.As(err, &cpu)
+	case "timeout":
+		ok = errors.Is(err, wasm.ErrTimeout)
+	case "error":
+		ok = ok && !errors.As(err, &load)
+	case "answer":
+		ok = err == nil && a.status == 200 && a.body.String() == want.text
+	default:
+		t.Fatalf("nobody knows the outcome %q", want.what)
+	}
+	if !ok {
+		said := ""
+		if a != nil {
+			said = fmt.Sprintf(", answer %d %.100q", a.status, a.body.String())
+		}
+		t.Errorf("want %s %q, got error %v%s", want.what, want.text, err, said)
+	}
+}
+
+// TestHostileBytes loads what no compiler would make.
+func TestHostileBytes(t *testing.T) {
+	e := openEngine(t)
+	for name, c := range hostileBytes() {
+		t.Run(name, func(t *testing.T) {
+			m, err := e.Compile(t.Context(), c.module)
+			if err == nil {
+				defer m.Release()
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				if c.late {
+					ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
+					defer cancel()
+				}
+				var p *wasm.Pool
+				if p, err = m.Start(ctx, hostileOptions(&countingLog{})); err == nil {
+					p.Close()
+				}
+			}
+			switch {
+			case c.want == "" && err != nil:
+				t.Errorf("it does not start: %v", err)
+			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+				t.Errorf("got %v, want an error with %q", err, c.want)
+			}
+		})
+	}
+}
+
+// TestFailedStartsLeaveNothing starts what cannot start, often: neither memory of the guests nor addresses of it may stay.
+func TestFailedStartsLeaveNothing(t *testing.T) {
+	cases := hostileBytes()
+	e := openEngine(t)
+	size := func() (kib int) {
+		b, err := os.ReadFile("/proc/self/status")
+		if err != nil {
+			t.Skip("this system does not say what a process holds")
+		}
+		_, after, _ := strings.Cut(string(b), "VmSize:")
+		fmt.Sscan(after, &kib)
+		return kib
+	}
+	for _, name := range []string{"start traps", "data outside", "poll traps", "imported global"} {
+		m, err := e.Compile(t.Context(), cases[name].module)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Release()
+		o := hostileOptions(&countingLog{})
+		o.Memory = 256 << 20
+		before := size()
+		for range 100 {
+			if _, err := m.Start(t.Context(), o); err == nil {
+				t.Fatalf("%s: it starts", name)
+			}
+		}
+		if grown := size() - before; grown > 2<<20 { // 100 that stay are 25 GiB
+			t.Errorf("%s: 100 failed starts have left %d KiB", name, grown)
+		}
+	}
+}
