@@ -133,6 +133,9 @@ func (e *Engine) compile(ctx context.Context, c *compiled, binary []byte) (err e
 	if err != nil {
 		return fmt.Errorf("read the module: %w", err)
 	}
+	if err := checkOwn(metered.Imports); err != nil {
+		return err
+	}
 	module, err := c.prepare(metered.Module)
 	switch {
 	case errors.Is(err, snapshot.ErrUnsuitable):

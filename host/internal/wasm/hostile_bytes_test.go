@@ -119,14 +119,14 @@ func hostileBytes() map[string]hostileModule {
 	add("memory of no size", "memory", func(p *parts) { p.memories[0] = slices.Concat([]byte{0}, uleb(1<<32-1)) })
 	add("two memories", "memor", func(p *parts) { p.memories = append(p.memories, []byte{0, 1}) })
 	add("memory of 64 bits", "unsupported", func(p *parts) { p.memories[0] = []byte{4, 5} })
-	add("imported memory", "memory", func(p *parts) {
+	add("imported memory", "imports the memory env.memory", func(p *parts) {
 		p.imports = append(p.imports, slices.Concat(name("env"), name("memory"), []byte{2, 0, 1}))
 		p.memories = nil
 	})
-	add("imported table", "module[env] not instantiated", func(p *parts) {
+	add("imported table", "imports the table env.table", func(p *parts) {
 		p.imports = append(p.imports, slices.Concat(name("env"), name("table"), []byte{1, 0x70, 0, 1}))
 	})
-	add("imported global", "global", func(p *parts) {
+	add("imported global", "imports the global patchbay_v1.global", func(p *parts) {
 		p.imports = append(p.imports, slices.Concat(name(abi.ImportModule), name("global"), []byte{3, 0x7f, 0}))
 	})
 	add("table too large", "MaxTable", func(p *parts) { p.tables = [][]byte{slices.Concat([]byte{0x70, 0}, uleb(1<<32-1))} })

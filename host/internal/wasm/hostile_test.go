@@ -222,7 +222,7 @@ func TestFailedStartsLeaveNothing(t *testing.T) {
 		fmt.Sscan(after, &kib)
 		return kib
 	}
-	for _, name := range []string{"start traps", "data outside", "poll traps", "imported global"} {
+	for _, name := range []string{"start traps", "data outside", "poll traps"} {
 		m, err := e.Compile(t.Context(), cases[name].module)
 		if err != nil {
 			t.Fatal(err)

@@ -74,8 +74,16 @@ func (c *compiled) check() error {
 			problems = append(problems, err)
 		}
 	}
-	if len(c.module.ImportedMemories()) > 0 {
-		problems = append(problems, errors.New("it imports a memory: it must bring its own"))
+	return errors.Join(problems...)
+}
+
+// checkOwn refuses imports of anything but functions, which wazero would only miss when it instantiates.
+func checkOwn(imports []meter.Import) error {
+	var problems []error
+	for _, i := range imports {
+		if i.Kind != "func" {
+			problems = append(problems, fmt.Errorf("it imports the %s %s.%s: this host offers functions, and a plugin brings its own", i.Kind, i.Module, i.Name))
+		}
 	}
 	return errors.Join(problems...)
 }
