@@ -68,7 +68,7 @@ type Hub struct {
 	gone sync.WaitGroup
 
 	mu      sync.Mutex // guards all below; taken before a client's own
-	running bool
+	stopped bool
 	places  int // taken, those still shaking hands included
 	clients map[*client]struct{}
 	latest  []*websocket.PreparedMessage // by topic; nil entries and all of them nil when nobody listens
@@ -131,12 +131,9 @@ func setDefault[T int | time.Duration](v *T, value T) {
 }
 
 // Run feeds clients until ctx is done, then says goodbye to all (1001) and returns nil once their
-// connections are closed and their goroutines have ended. Call it once. Before and after it, the
-// handler answers 503.
+// connections are closed and their goroutines have ended. Call it once. Clients that
+// come before it wait for it; after it, the handler answers 503.
 func (h *Hub) Run(ctx context.Context) error {
-	h.mu.Lock()
-	h.running = true
-	h.mu.Unlock()
 	defer h.stop()
 	for {
 		select {
@@ -214,7 +211,7 @@ func (h *Hub) state(t Topic) (data json.RawMessage, err error) {
 // stop sends everyone away and waits until they are gone.
 func (h *Hub) stop() {
 	h.mu.Lock()
-	h.running = false
+	h.stopped = true
 	all := make([]*client, 0, len(h.clients))
 	for c := range h.clients {
 		all = append(all, c)
@@ -236,7 +233,7 @@ func (h *Hub) stop() {
 // errFull and errStopped are why a client is turned away.
 var (
 	errFull    = errors.New("the feed has as many clients as it takes; try again")
-	errStopped = errors.New("the feed is not running; try again")
+	errStopped = errors.New("the feed has stopped; try again")
 )
 
 // reserve takes a place before the handshake, so that handshakes count too.
@@ -244,7 +241,7 @@ func (h *Hub) reserve() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
-	case !h.running:
+	case h.stopped:
 		return errStopped
 	case h.places >= h.config.MaxClients:
 		return errFull
@@ -265,7 +262,7 @@ func (h *Hub) release() {
 func (h *Hub) join(c *client) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.running {
+	if h.stopped {
 		return errStopped
 	}
 	h.clients[c] = struct{}{}
@@ -305,7 +302,7 @@ func (h *Hub) originAllowed(r *http.Request) bool {
 }
 
 // ServeHTTP upgrades the request and returns when the client has gone. It answers 503 with
-// Retry-After when the feed is full or not running, 403 to a page that may not connect, and 400 or
+// Retry-After when the feed is full or has stopped, 403 to a page that may not connect, and 400 or
 // 405 to what is no websocket handshake.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := h.reserve(); err != nil {
