@@ -57,7 +57,8 @@ type Pool struct {
 	traps    int64
 	requests int64
 	restart  time.Duration
-	born     time.Time // when the newest worker started
+	born     time.Time // when the newest worker started, or its first start in a row failed
+	rest     time.Time // until when no further worker joins those that run, because the last one did not start
 	lastErr  string
 	starts   sync.WaitGroup
 	stopped  context.Context // ends, for errStopped, with Close
@@ -140,19 +141,15 @@ func (p *Pool) acquire(ctx context.Context, c *call) error {
 			if !room {
 				continue
 			}
-			if !late {
-				behind = nil
-				if w.admit(c) {
-					p.mu.Unlock()
-					return nil
-				}
-				continue
+			if !late && w.admit(c) {
+				p.mu.Unlock()
+				return nil
 			}
 			if behind == nil {
 				behind = w
 			}
 		}
-		if alive > 0 && alive+p.starting < p.options.Workers {
+		if alive > 0 && alive+p.starting < p.options.Workers && time.Now().After(p.rest) {
 			p.startLocked(0)
 		}
 		if behind != nil && behind.admit(c) {
@@ -189,8 +186,10 @@ func (p *Pool) startLocked(delay time.Duration) {
 		default:
 			p.lastErr = err.Error()
 			p.options.Log.Error("a worker did not start", "error", err)
+			delay := p.backOff()
+			p.rest = time.Now().Add(max(delay, restartMin))
 			if len(p.workers) == 0 && !p.closed {
-				p.startLocked(p.backOff())
+				p.startLocked(delay)
 			}
 		}
 	}()
@@ -222,6 +221,7 @@ func (p *Pool) startLater(delay time.Duration) (*worker, error) {
 func (p *Pool) backOff() time.Duration {
 	if time.Since(p.born) > restartCalm {
 		p.restart = restartMin
+		p.born = time.Now() // the next failure in a row is no first one
 		return 0
 	}
 	d := p.restart

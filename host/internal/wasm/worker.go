@@ -52,7 +52,7 @@ type worker struct {
 	mu      sync.Mutex // guards what follows; call.mu may be taken while it is held, never the other way round
 	box     mailbox
 	takes   int   // takes with events within this poll
-	waiting int64 // when the mailbox was last empty, nanoseconds; 0 is empty now
+	waiting int64 // since when events have lain in the mailbox, nanoseconds; 0 is empty now
 	slots   []slot
 	free    []uint32
 	calls   int
