@@ -30,7 +30,7 @@ func floors() map[string]int {
 		{
 			"host/internal/upstream", "host/internal/admission", "host/internal/cache", "host/internal/telemetry",
 			"host/internal/server", "host/internal/coordinate", "host/internal/demo",
-			"host/internal/wasm/meter", "host/internal/wasm/snapshot",
+			"host/internal/wasm/meter", "host/internal/wasm/snapshot", "host/internal/wasm/turns",
 		},
 		{"host/internal/wasm"},
 		{"host/internal/capability"},
