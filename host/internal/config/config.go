@@ -119,9 +119,10 @@ type Plugin struct {
 	Digest    string         `yaml:"digest"` // sha256:<hex>; "" is not pinned
 	Routes    []string       `yaml:"routes"` // "METHOD /path", as in the manifest
 	Workers   Workers        `yaml:"workers"`
-	Isolation string         `yaml:"isolation"` // shared
+	Isolation string         `yaml:"isolation"` // shared, fresh: an instance for each request
 	Start     string         `yaml:"start"`     // snapshot, plain
 	Limits    Limits         `yaml:"limits"`
+	Recycle   Recycle        `yaml:"recycle"`
 	Grant     Grant          `yaml:"grant"`
 	Config    map[string]any `yaml:"config"`
 }
@@ -133,6 +134,16 @@ type Limits struct {
 	Timeout  time.Duration `yaml:"timeout"`   // until the response head
 	InFlight int           `yaml:"in_flight"` // requests in one worker
 	Answer   Bytes         `yaml:"answer"`    // one answer's body; 0 is the default, streams are not bound by it
+
+	// Instances is how many serve one request each at a time, under isolation fresh and after repeated traps.
+	Instances int `yaml:"instances"`
+}
+
+// Recycle says when a worker is replaced though nothing went wrong in it, beside the one reason that always holds: it has used most of
+// its memory. Requests in it are answered first.
+type Recycle struct {
+	Requests int           `yaml:"requests"` // after so many; 0 is never
+	Age      time.Duration `yaml:"age"`      // after so long; 0 is never
 }
 
 // Grant is what the operator allows a plugin to do. An empty grant allows nothing.

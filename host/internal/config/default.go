@@ -67,6 +67,8 @@ func DefaultPlugin() Plugin {
 			Timeout:  30 * time.Second,
 			InFlight: 1024,
 			Answer:   8 * MiB,
+
+			Instances: 256,
 		},
 		Grant:  Grant{Fetch: []Fetch{}, Headers: []string{}},
 		Config: map[string]any{},
@@ -88,6 +90,7 @@ func (c *Config) complete() {
 		orDefault(&p.Limits.Timeout, limits.Timeout)
 		orDefault(&p.Limits.InFlight, limits.InFlight)
 		orDefault(&p.Limits.Answer, limits.Answer)
+		orDefault(&p.Limits.Instances, limits.Instances)
 		for j := range p.Grant.Fetch {
 			f := &p.Grant.Fetch[j]
 			f.As = orBearer(f.As, f.Secret)

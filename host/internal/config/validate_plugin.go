@@ -9,6 +9,9 @@ import (
 // maxWorkers bounds the instances of one plugin: each has its own memory.
 const maxWorkers = 1024
 
+// maxInstances: each takes about four of the mappings that a process may have, which on Linux are 65,530.
+const maxInstances = 10_000
+
 func (v *validator) plugins() {
 	names := map[string]path{}
 	routes := map[string]path{}
@@ -35,6 +38,7 @@ func (v *validator) plugins() {
 			v.fault(p.key("start"), "want snapshot or plain, got %s", v.text(p.key("start"), plugin.Start))
 		}
 		v.limits(p.key("limits"), plugin.Limits)
+		v.recycle(p.key("recycle"), plugin.Recycle)
 		v.grant(p.key("grant"), plugin.Grant)
 		v.endpoints(p, plugin)
 	}
@@ -66,12 +70,8 @@ func isDigest(s string) bool {
 }
 
 func (v *validator) isolation(p path, isolation string) {
-	switch isolation {
-	case "shared":
-	case "fresh":
-		v.fault(p, "fresh is not available yet; say shared")
-	default:
-		v.fault(p, "want shared, got %s", v.text(p, isolation))
+	if isolation != "shared" && isolation != "fresh" {
+		v.fault(p, "want shared or fresh, got %s", v.text(p, isolation))
 	}
 }
 
@@ -81,6 +81,14 @@ func (v *validator) limits(p path, l Limits) {
 	v.positive(p.key("timeout"), l.Timeout)
 	v.number(p.key("in_flight"), int64(l.InFlight), 1, maxCount)
 	v.size(p.key("answer"), l.Answer, 1, 4*GiB)
+	v.number(p.key("instances"), int64(l.Instances), 1, maxInstances)
+}
+
+func (v *validator) recycle(p path, r Recycle) {
+	v.number(p.key("requests"), int64(r.Requests), 0, maxCount)
+	if r.Age < 0 {
+		v.fault(p.key("age"), "want 0, which is never, or a time such as 12h, got %v", r.Age)
+	}
 }
 
 // route wants "METHOD /path", not one of the host's own, and not taken by another entry.

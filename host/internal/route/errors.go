@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -31,6 +32,7 @@ func classify(err error, name, id string) failure {
 	var big *wasm.LimitError
 	var trap *wasm.TrapError
 	var answer *wasm.AnswerError
+	var open *wasm.OpenError
 	switch {
 	case errors.As(err, &big):
 		return failure{status: http.StatusRequestEntityTooLarge, detail: fmt.Sprintf("Request body over the limit of %d bytes", big.Limit)}
@@ -40,6 +42,8 @@ func classify(err error, name, id string) failure {
 		return failure{status: http.StatusBadRequest, detail: "Request body could not be read"}
 	case errors.Is(err, wasm.ErrFull):
 		return failure{http.StatusServiceUnavailable, fmt.Sprintf("Plugin %q has as many requests as it may: try again", name), 1}
+	case errors.As(err, &open):
+		return failure{http.StatusServiceUnavailable, fmt.Sprintf("Plugin %q fails on every request: try again later", name), int(math.Ceil(open.RetryAfter.Seconds()))}
 	case errors.Is(err, errNotLoaded):
 		return failure{http.StatusServiceUnavailable, fmt.Sprintf("Plugin %q is not loaded", name), 10}
 	case errors.Is(err, wasm.ErrNoWorker), errors.Is(err, wasm.ErrDraining), errors.Is(err, wasm.ErrStopped):

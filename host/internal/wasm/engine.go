@@ -13,13 +13,13 @@ import (
 	"fmt"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/patchbay-run/patchbay/host/internal/wasm/snapshot"
+	"github.com/patchbay-run/patchbay/host/internal/wasm/turns"
 )
 
 // Engine compiles modules. One process has one, since it owns the cache of compiled code.
@@ -27,6 +27,7 @@ import (
 type Engine struct {
 	cache wazero.CompilationCache
 	start time.Time // what monotonic clocks count from, the guests' too
+	turns *turns.Turns
 
 	buffers sync.Pool // *[chunkSize]byte, for bodies on their way
 
@@ -51,10 +52,8 @@ type compiled struct {
 	module  wazero.CompiledModule
 	memory  uint64 // bytes of linear memory that it declares as its least
 
-	plan      *snapshot.Plan // nil: it is always started plainly
-	plain     string         // why
-	capturing sync.Mutex     // held by whoever takes the image
-	image     atomic.Pointer[snapshot.Image]
+	plan  *snapshot.Plan // nil: it is always started plainly
+	plain string         // why
 }
 
 // Open makes an engine whose compiled code is kept in dir, which is made with mode 0700 when missing.
@@ -74,7 +73,7 @@ func Open(dir string) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the cache of compiled plugins: %w", err)
 	}
-	return &Engine{cache: cache, start: time.Now(), modules: map[Digest]*compiled{}}, nil
+	return &Engine{cache: cache, start: time.Now(), turns: turns.New(), modules: map[Digest]*compiled{}}, nil
 }
 
 // Close frees the compiled code. Modules that were not released are an error and stay usable by nobody.

@@ -3,7 +3,6 @@ package wasm
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -50,7 +49,8 @@ func instantiateMeter(ctx context.Context, r wazero.Runtime) error {
 // gauge measures a worker's computing: from one take of events to the next. Only the goroutine that polls touches it.
 type gauge struct {
 	budget  int64
-	yielded int64 // when the host's other goroutines last had their turn
+	yielded int64 // when others last had their turn
+	charged int64 // until when the plugin's share was charged
 	ticked  bool  // since the last take or the poll's start
 	wall    int64
 	clock   threadClock
@@ -68,6 +68,19 @@ const takeSlices = 10
 // begin is called before each poll.
 func (g *gauge) begin(now int64) {
 	g.ticked, g.wall, g.used, g.taken = false, now, 0, 0
+	g.yielded, g.charged = now, now
+}
+
+// begin waits for the worker's turn to compute. The goroutine that polls calls end when it has.
+func (w *worker) begin() {
+	w.pool.share.Enter()
+	w.gauge.begin(w.pool.module.engine.nanotime())
+}
+
+func (w *worker) end() {
+	share := w.pool.share
+	share.Charge(time.Duration(w.pool.module.engine.nanotime() - w.gauge.charged))
+	share.Leave()
 }
 
 // next is called by each take: how many events it may give.
@@ -102,10 +115,12 @@ func tick(ctx context.Context, _ api.Module, stack []uint64) {
 	}
 	stack[0] = uint64(g.budget)
 	if g.wall-g.yielded > int64(yieldAfter) {
-		runtime.Gosched()
+		share := w.pool.share
+		share.Charge(time.Duration(g.wall - g.charged))
+		share.Yield()
 		g.clock.lap(0) // what others used meanwhile is not the guest's
 		g.wall = w.pool.module.engine.nanotime()
-		g.yielded = g.wall
+		g.yielded, g.charged = g.wall, g.wall
 	}
 }
 

@@ -2,15 +2,16 @@ package wasm
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
+	"github.com/patchbay-run/patchbay/host/internal/wasm/turns"
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
 
@@ -26,18 +27,15 @@ type Options struct {
 	InFlight      int           // requests in one worker
 	Answer        int64         // bytes of one answer's body
 	PlainStart    bool          // every worker initialises itself, where others begin as copies of the first
+	Fresh         bool          // an instance for each request, where others share workers
+	Instances     int           // of those, how many at a time; further requests wait in order. 0 is defaultInstances
+	Recycle       Recycle
+	Faults        Faults
 	Capabilities  map[abi.OpCode]Capability
 	Log           *slog.Logger
 }
 
-const (
-	// saturated is how long events may lie in a mailbox before another worker joins. A worker that is awake serves
-	// in batches, so few are better than many.
-	saturated   = 2 * time.Millisecond
-	restartMin  = 50 * time.Millisecond
-	restartMax  = 10 * time.Second
-	restartCalm = 10 * time.Second // a worker that lived this long was no failure to start
-)
+const defaultInstances = 256
 
 // Pool is the workers of one loaded plugin. Its owner calls Close.
 type Pool struct {
@@ -45,16 +43,25 @@ type Pool struct {
 	options      Options
 	configFields []abi.Field
 
-	busy atomic.Int64 // nanoseconds that guests have run
+	share *turns.Share
+	guard *guard
+	slots *semaphore.Weighted // of instances that serve one request
+	queue atomic.Int64        // requests that wait for one
+
+	image atomic.Pointer[image] // what further workers begin as
+	plain string                // why there is none; set before Start returns
 
 	mu       sync.Mutex // guards what follows
 	workers  []*worker
+	retiring []*worker            // they take no request and end with their last
+	fresh    map[*worker]struct{} // each serves one request
 	starting int
 	changed  chan struct{} // closed and replaced when workers, starting or draining changes
 	active   int           // calls of Serve under way
 	draining bool          // takes no new request
 	closed   bool          // has no worker, and gets none
 	traps    int64
+	recycled [reasons]int64
 	requests int64
 	restart  time.Duration
 	born     time.Time // when the newest worker started, or its first start in a row failed
@@ -76,7 +83,14 @@ func (m *Module) Start(ctx context.Context, o Options) (*Pool, error) {
 	if o.Config == nil {
 		o.Config = []byte("{}")
 	}
-	p := &Pool{module: m, options: o, changed: make(chan struct{}), restart: restartMin}
+	if o.Instances <= 0 {
+		o.Instances = defaultInstances
+	}
+	p := &Pool{
+		module: m, options: o, changed: make(chan struct{}), restart: restartMin,
+		share: m.engine.turns.Share(), guard: newGuard(o.Fresh, o.Faults), slots: semaphore.NewWeighted(int64(o.Instances)),
+		fresh: map[*worker]struct{}{},
+	}
 	p.stopped, p.stop = context.WithCancelCause(context.Background())
 	p.configFields = append(p.configFields,
 		abi.Field{Name: ":config", Value: string(o.Config)},
@@ -92,160 +106,24 @@ func (m *Module) Start(ctx context.Context, o Options) (*Pool, error) {
 		return nil, fmt.Errorf("the plugin's configuration takes %d bytes with its routes, over the %d that the ABI carries", n, abi.MaxBlock)
 	}
 	w, err := p.startWorker(ctx)
-	if err == nil {
-		p.mu.Lock()
-		err = p.addLocked(w)
-		p.mu.Unlock()
-	}
 	if err != nil {
 		return nil, err
 	}
-	return p, nil
-}
-
-// addLocked takes a worker in, unless it died since it was ready: nobody would replace it. p.mu is held.
-func (p *Pool) addLocked(w *worker) error {
-	w.mu.Lock()
-	fault := w.fault
-	w.mu.Unlock()
-	if fault != nil {
-		return fmt.Errorf("start the plugin: it was ready and died: %w", fault)
+	p.remember(w)
+	p.mu.Lock()
+	err = p.addLocked(w)
+	p.mu.Unlock()
+	if err != nil {
+		p.forgetImage()
+		return nil, err
 	}
-	p.workers, p.born = append(p.workers, w), time.Now()
-	p.notifyLocked()
-	return nil
+	return p, nil
 }
 
 // notifyLocked wakes whoever waits for a change; p.mu is held.
 func (p *Pool) notifyLocked() {
 	close(p.changed)
 	p.changed = make(chan struct{})
-}
-
-// acquire picks a worker and puts the call into it: the first that has room and keeps up. It waits while workers
-// are being started, and has another one started when all that run are behind.
-func (p *Pool) acquire(ctx context.Context, c *call) error {
-	for {
-		p.mu.Lock()
-		if p.closed {
-			p.mu.Unlock()
-			return errStopped
-		}
-		var behind *worker
-		alive := 0 // a worker that has just died is still in the list
-		for _, w := range p.workers {
-			lives, room, late := w.look()
-			if lives {
-				alive++
-			}
-			if !room {
-				continue
-			}
-			if !late && w.admit(c) {
-				p.mu.Unlock()
-				return nil
-			}
-			if behind == nil {
-				behind = w
-			}
-		}
-		if alive > 0 && alive+p.starting < p.options.Workers && time.Now().After(p.rest) {
-			p.startLocked(0)
-		}
-		if behind != nil && behind.admit(c) {
-			p.mu.Unlock()
-			return nil
-		}
-		if alive > 0 {
-			p.mu.Unlock()
-			return ErrFull
-		}
-		changed := p.changed
-		p.mu.Unlock()
-		if err := c.waitFor(ctx, changed); err != nil {
-			return err
-		}
-	}
-}
-
-// startLocked starts one more worker after a delay; p.mu is held.
-func (p *Pool) startLocked(delay time.Duration) {
-	p.starting++
-	p.starts.Add(1)
-	go func() {
-		defer p.starts.Done()
-		w, err := p.startLater(delay)
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.starting--
-		if err == nil {
-			err = p.addLocked(w)
-		}
-		switch {
-		case err == nil, errors.Is(err, errStopped):
-		default:
-			p.lastErr = err.Error()
-			p.options.Log.Error("a worker did not start", "error", err)
-			delay := p.backOff()
-			p.rest = time.Now().Add(max(delay, restartMin))
-			if len(p.workers) == 0 && !p.closed {
-				p.startLocked(delay)
-			}
-		}
-	}()
-}
-
-func (p *Pool) startLater(delay time.Duration) (*worker, error) {
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-p.stopped.Done():
-		return nil, errStopped
-	}
-	w, err := p.startWorker(p.stopped)
-	if err != nil {
-		return nil, err
-	}
-	p.mu.Lock()
-	closed := p.closed
-	p.mu.Unlock()
-	if closed {
-		w.close()
-		return nil, errStopped
-	}
-	return w, nil
-}
-
-// backOff is how long to wait before the next start, doubling while workers die young; p.mu is held.
-func (p *Pool) backOff() time.Duration {
-	if time.Since(p.born) > restartCalm {
-		p.restart = restartMin
-		p.born = time.Now() // the next failure in a row is no first one
-		return 0
-	}
-	d := p.restart
-	p.restart = min(2*p.restart, restartMax)
-	return d
-}
-
-// died replaces a worker that trapped.
-func (p *Pool) died(w *worker, fault error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	i := slices.Index(p.workers, w)
-	if i < 0 {
-		return // it died while it started, which its starter reports
-	}
-	trap := &TrapError{fault}
-	p.options.Log.Error("a worker trapped and is replaced", "error", trap)
-	p.traps++
-	p.lastErr = trap.Reason()
-	p.workers = slices.Delete(slices.Clone(p.workers), i, i+1)
-	if len(p.workers) == 0 && p.starting == 0 && !p.closed {
-		p.startLocked(p.backOff())
-	}
-	p.notifyLocked()
 }
 
 // Drain refuses new requests and waits until those in flight are answered, or ctx ends.
@@ -295,56 +173,14 @@ func (p *Pool) Close() {
 	p.mu.Lock()
 	workers := p.workers
 	p.workers = nil
+	for w := range p.fresh {
+		workers = append(workers, w)
+	}
 	p.mu.Unlock()
 	for _, w := range workers {
 		w.close()
 	}
 	_ = p.quiet(context.Background())
 	p.background.Wait()
-}
-
-// Stats is a look at a pool.
-type Stats struct {
-	Start     string  `json:"start,omitempty"` // how workers begin: from a snapshot, or plainly and why
-	Workers   int     `json:"workers"`
-	Bound     int     `json:"workers_max"`
-	InFlight  int     `json:"in_flight"`
-	Waiting   int     `json:"mailbox"`      // events that no guest has taken yet
-	Memory    uint64  `json:"memory_bytes"` // linear memory of all workers
-	Requests  int64   `json:"requests"`
-	Busy      float64 `json:"busy_seconds"` // time that guests have run
-	Traps     int64   `json:"traps"`
-	LastError string  `json:"last_error,omitempty"`
-	Draining  bool    `json:"draining,omitempty"`
-}
-
-// Stats looks at the pool without stopping it.
-func (p *Pool) Stats() Stats {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s := Stats{
-		Start:   p.start(),
-		Workers: len(p.workers), Bound: p.options.Workers, InFlight: p.active,
-		Busy: time.Duration(p.busy.Load()).Seconds(), Requests: p.requests, Traps: p.traps, LastError: p.lastErr, Draining: p.draining,
-	}
-	for _, w := range p.workers {
-		s.Memory += uint64(w.memory.Load())
-		w.mu.Lock()
-		s.Waiting += w.box.len()
-		w.mu.Unlock()
-	}
-	return s
-}
-
-func (p *Pool) start() string {
-	c := p.module.c
-	switch {
-	case p.options.PlainStart:
-		return "plain: configured"
-	case c.plan == nil:
-		return "plain: " + c.plain
-	case c.image.Load() == nil:
-		return "plain: no image could be taken"
-	}
-	return "snapshot"
+	p.forgetImage()
 }

@@ -26,20 +26,43 @@ func (p *Pool) Serve(ctx context.Context, req *Request, sink Sink) error {
 	p.mu.Unlock()
 	defer p.leave()
 
-	first, err := readFirst(req.Body)
+	with, err := p.guard.admit(time.Now())
 	if err != nil {
 		return err
 	}
+	first, err := readFirst(req.Body)
+	if err == nil {
+		err = p.serve(ctx, req, first, sink, with)
+	}
+	p.judge(with, err)
+	return err
+}
+
+func (p *Pool) serve(ctx context.Context, req *Request, first firstBytes, sink Sink, with pass) error {
 	start := time.Now()
 	for try := 0; ; try++ {
-		err := p.serveOnce(ctx, req, first, sink, start)
+		c := newCall(ctx, req, first, start)
+		var err error
+		if with.fresh {
+			err = p.serveFresh(c, sink)
+		} else {
+			err = p.serveShared(c, sink)
+		}
 		if !errors.Is(err, errUndelivered) {
 			return err
 		}
 		if try == maxHandovers {
-			return ErrNoWorker
+			return errors.Join(ErrNoWorker, errUndelivered)
 		}
 	}
+}
+
+func (p *Pool) serveShared(c *call, sink Sink) error {
+	if err := p.acquire(c.ctx, c); err != nil {
+		return err
+	}
+	defer p.recycle(c.worker)
+	return c.serve(sink)
 }
 
 func (p *Pool) leave() {
@@ -80,7 +103,7 @@ func readFirst(body Body) (firstBytes, error) {
 	return firstBytes{data, false}, nil
 }
 
-func (p *Pool) serveOnce(ctx context.Context, req *Request, first firstBytes, sink Sink, start time.Time) error {
+func newCall(ctx context.Context, req *Request, first firstBytes, start time.Time) *call {
 	c := &call{req: req, ctx: ctx, window: abi.ResponseCredit, notify: make(chan struct{}, 1)}
 	if !first.whole {
 		c.grant = make(chan struct{}, 1)
@@ -97,24 +120,27 @@ func (p *Pool) serveOnce(ctx context.Context, req *Request, first firstBytes, si
 	if first.whole {
 		c.arrival.flags = abi.EventEnd
 	}
-	if err := p.acquire(ctx, c); err != nil {
-		return err
-	}
+	return c
+}
+
+// serve has the worker that took the call in answer it.
+func (c *call) serve(sink Sink) error {
 	c.worker.kick()
 
 	var upload chan struct{}
-	if !first.whole {
-		req.Body.Duplex()
+	body := c.req.Body
+	if c.grant != nil { // there is more of it
+		body.Duplex()
 		upload = make(chan struct{})
 		go func() {
 			defer close(upload)
-			c.upload(req.Body)
+			c.upload(body)
 		}()
 	}
-	err := c.answer(ctx, sink)
+	err := c.answer(c.ctx, sink)
 	c.finish(err)
 	if upload != nil {
-		req.Body.Close()
+		body.Close()
 		<-upload
 	}
 	return err
@@ -138,14 +164,23 @@ func (c *call) waitFor(ctx context.Context, changed <-chan struct{}) error {
 	}
 }
 
-// look says whether a worker lives, has room for one more request, and is behind.
-func (w *worker) look() (lives, room, late bool) {
+// sight is how a worker stands.
+type sight struct {
+	lives bool
+	room  bool // for one more request
+	late  bool // it is behind
+	worn  bool // it is to be replaced, and why
+	why   int
+}
+
+func (w *worker) look() (s sight) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	lives = w.fault == nil
-	room = lives && w.calls < w.pool.options.InFlight
-	late = w.waiting != 0 && time.Duration(w.pool.module.engine.nanotime()-w.waiting) > saturated
-	return lives, room, late
+	s.lives = w.fault == nil
+	s.why, s.worn = w.worn()
+	s.room = s.lives && w.calls < w.pool.options.InFlight && !(s.worn && s.why == wornMemory)
+	s.late = w.waiting != 0 && time.Duration(w.pool.module.engine.nanotime()-w.waiting) > saturated
+	return s
 }
 
 // admit puts a call and its first event into the worker. The caller kicks.
@@ -168,6 +203,7 @@ func (w *worker) admit(c *call) bool {
 	}
 	s.call = c
 	w.calls++
+	w.served++
 	c.id = uint64(s.generation)<<32 | uint64(i)
 	c.worker = w
 	c.arrival.id = c.id
@@ -185,6 +221,9 @@ func (c *call) finish(err error) {
 	w.slots[i].call = nil
 	w.free = append(w.free, i)
 	w.calls--
+	if w.drained != nil && w.calls == 0 {
+		close(w.drained)
+	}
 	for i := len(c.ops) - 1; i >= 0; i-- { // from the end, because forgetting one moves the last into its place
 		if op := c.ops[i]; !op.last {
 			w.forget(op)

@@ -3,32 +3,89 @@ package wasm
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tetratelabs/wazero"
-	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 
-	"github.com/patchbay-run/patchbay/host/internal/wasm/snapshot"
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
 
-// instantiate makes the worker's instance, initialised and with hands shaken: from the image of one before it where there is
-// one, else plainly. It holds no configuration yet, so the image serves all generations of the same bytes.
-func (w *worker) instantiate() error {
-	c, o := w.pool.module.c, w.pool.options
-	if image := c.image.Load(); image != nil && !o.PlainStart {
-		return w.copyOf(image)
+// startWorker makes an instance, shakes hands, hands over the configuration and waits for the guest's READY.
+func (p *Pool) startWorker(ctx context.Context) (_ *worker, err error) {
+	base, stop := context.WithCancel(context.WithoutCancel(ctx))
+	w := &worker{
+		pool:   p,
+		stop:   stop,
+		log:    newGuestLog(p.options.Log),
+		closed: make(chan struct{}),
+		ops:    map[uint64]*operation{},
+		ready:  make(chan error, 1),
+
+		cpuLimit: startTimeout,
 	}
-	if err := w.plainly(); err != nil {
-		return err
-	}
-	if c.plan != nil && !o.PlainStart {
-		if err := c.capture(w.mod); err != nil {
-			o.Log.Warn("workers are started plainly: no image could be taken of the first", "error", err)
+	w.ctx = &workerContext{base, w}
+	w.streams = [2]lineWriter{{log: w.log, level: abi.LevelInfo}, {log: w.log, level: abi.LevelError}}
+	hurry := context.AfterFunc(ctx, func() { w.closing.Store(true) }) // a guest that computes is stopped too
+	defer hurry()
+	started := false
+	defer func() {
+		if !started {
+			w.close()
+			if ctx.Err() != nil && errors.Is(err, errStopped) { // whoever stopped it has a better reason
+				err = fmt.Errorf("start the plugin: %w", context.Cause(ctx))
+			}
 		}
+	}()
+
+	w.state.Store(running) // nobody polls before hands are shaken
+	image := p.image.Load()
+	w.begin()
+	if image != nil {
+		err = w.copyOf(image)
+	} else {
+		err = w.plainly()
 	}
-	return nil
+	w.end()
+	if err != nil {
+		return nil, err
+	}
+	w.poll = w.mod.ExportedFunction(abi.ExportPoll)
+	w.state.Store(idle)
+	if image != nil {
+		w.wakeAt(image.due)
+	} else if err := w.configure(ctx); err != nil {
+		return nil, err
+	}
+	if !hurry() { // it is ending already
+		return nil, fmt.Errorf("start the plugin: %w", context.Cause(ctx))
+	}
+	size := w.mod.Memory().Size()
+	w.memory.Store(size)
+	w.high, w.born = highWater(size, p.options.Memory), p.module.engine.nanotime()
+	w.settled.Store(true)
+	started = true
+	return w, nil
+}
+
+// configure hands over the configuration and waits for the guest's READY.
+func (w *worker) configure(ctx context.Context) error {
+	w.push(event{kind: abi.Config, fields: w.pool.configFields})
+	w.kick()
+	timer := time.NewTimer(startTimeout)
+	defer timer.Stop()
+	select {
+	case err := <-w.ready:
+		return err
+	case <-w.closed:
+		return fmt.Errorf("start the plugin: %w", w.fault)
+	case <-timer.C:
+		return fmt.Errorf("start the plugin: it was not ready within %v", startTimeout)
+	case <-ctx.Done():
+		return fmt.Errorf("start the plugin: it was not ready: %w", context.Cause(ctx))
+	}
 }
 
 func (w *worker) config() wazero.ModuleConfig {
@@ -80,45 +137,6 @@ func (w *worker) callIfThere(name string) error {
 	return nil
 }
 
-// copyOf starts the instance where the one of the image stood.
-func (w *worker) copyOf(image *snapshot.Image) error {
-	c := w.pool.module.c
-	memory, err := image.Map(w.pool.options.Memory)
-	if err != nil {
-		return fmt.Errorf("start the plugin: %w", err)
-	}
-	allocator := experimental.MemoryAllocatorFunc(func(_, _ uint64) experimental.LinearMemory { return memory })
-	w.mod, err = c.runtime.InstantiateModule(experimental.WithMemoryAllocator(w.ctx, allocator), c.module, w.config())
-	if err != nil {
-		memory.Free()
-		return fmt.Errorf("start the plugin: %w", err)
-	}
-	more := uint32((image.Size() - int64(w.mod.Memory().Size())) >> 16)
-	if _, ok := w.mod.Memory().Grow(more); !ok {
-		return fmt.Errorf("start the plugin: its image of %d KiB is over its limit: raise limits.memory", image.Size()>>10)
-	}
-	image.Restore(func(name string, value uint64) {
-		w.mod.ExportedGlobal(name).(api.MutableGlobal).Set(value)
-	})
-	return nil
-}
-
-// capture takes the image that further workers begin from, once.
-func (c *compiled) capture(donor api.Module) error {
-	c.capturing.Lock()
-	defer c.capturing.Unlock()
-	if c.image.Load() != nil {
-		return nil
-	}
-	all, _ := donor.Memory().Read(0, donor.Memory().Size())
-	image, err := c.plan.Capture(all, func(name string) uint64 { return donor.ExportedGlobal(name).Get() })
-	if err != nil {
-		return err
-	}
-	c.image.Store(image)
-	return nil
-}
-
 func (w *worker) handshake() error {
 	const features = abi.FeaturePipe | abi.FeatureSSE
 	results, err := w.mod.ExportedFunction(abi.ExportHandshake).Call(w.ctx, abi.Version, abi.Version, features)
@@ -135,25 +153,9 @@ func (w *worker) handshake() error {
 	return nil
 }
 
-// prepare chooses what of a metered module is compiled: a variant that can be started from an image, or when that cannot be,
-// the module itself.
-func (c *compiled) prepare(metered []byte) ([]byte, error) {
-	plan, err := snapshot.Prepare(metered)
-	if err != nil {
-		return metered, err
-	}
-	module := plan.Module
-	plan.Module = nil // which is the compiler's now
-	c.plan = plan
-	return module, nil
-}
-
 // free gives back what the module holds; nobody uses it any more.
 func (c *compiled) free() {
 	if c.runtime != nil {
 		_ = c.runtime.Close(context.Background())
-	}
-	if image := c.image.Load(); image != nil {
-		_ = image.Close()
 	}
 }

@@ -3,14 +3,11 @@ package wasm
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/tetratelabs/wazero/api"
-
-	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
 
 // States of a worker. Who moves it from idle to running polls it; who finds it running leaves a note.
@@ -24,6 +21,7 @@ const (
 const (
 	maxRounds    = 4 // polls that whoever brought an event runs before a goroutine of its own takes over
 	startTimeout = 10 * time.Second
+	leastDelay   = time.Millisecond // of a timer of a worker that serves nothing
 )
 
 // worker is one instance of a plugin: a single-threaded event loop. It has no goroutine: whoever brings an event
@@ -39,6 +37,9 @@ type worker struct {
 	state   atomic.Int32
 	memory  atomic.Uint32 // bytes of linear memory after the last poll
 	settled atomic.Bool   // it has started
+	fresh   bool          // it serves one request; set before that, under pool.mu
+	born    int64         // when it had started, by the engine's clock
+	high    uint32        // bytes of memory beyond which it gets no request
 	closing atomic.Bool   // the worker is to end
 	closed  chan struct{} // closed when the instance is gone
 
@@ -56,6 +57,8 @@ type worker struct {
 	slots   []slot
 	free    []uint32
 	calls   int
+	served  int           // calls ever
+	drained chan struct{} // closed when it is retired and has no call
 	ops     map[uint64]*operation
 	ownOps  int // of the worker itself, among ops
 	timer   *time.Timer
@@ -92,64 +95,6 @@ func workerOf(ctx context.Context) *worker {
 	}
 	w, _ := ctx.Value(workerKey{}).(*worker)
 	return w
-}
-
-// startWorker makes an instance, shakes hands, hands over the configuration and waits for the guest's READY.
-func (p *Pool) startWorker(ctx context.Context) (_ *worker, err error) {
-	base, stop := context.WithCancel(context.WithoutCancel(ctx))
-	w := &worker{
-		pool:   p,
-		stop:   stop,
-		log:    newGuestLog(p.options.Log),
-		closed: make(chan struct{}),
-		ops:    map[uint64]*operation{},
-		ready:  make(chan error, 1),
-
-		cpuLimit: startTimeout,
-	}
-	w.ctx = &workerContext{base, w}
-	w.streams = [2]lineWriter{{log: w.log, level: abi.LevelInfo}, {log: w.log, level: abi.LevelError}}
-	hurry := context.AfterFunc(ctx, func() { w.closing.Store(true) }) // a guest that computes is stopped too
-	defer hurry()
-	started := false
-	defer func() {
-		if !started {
-			w.close()
-			if ctx.Err() != nil && errors.Is(err, errStopped) { // whoever stopped it has a better reason
-				err = fmt.Errorf("start the plugin: %w", context.Cause(ctx))
-			}
-		}
-	}()
-
-	w.state.Store(running) // nobody polls before hands are shaken
-	if err := w.instantiate(); err != nil {
-		return nil, err
-	}
-	w.poll = w.mod.ExportedFunction(abi.ExportPoll)
-
-	w.state.Store(idle)
-	w.push(event{kind: abi.Config, fields: p.configFields})
-	w.kick()
-	timer := time.NewTimer(startTimeout)
-	defer timer.Stop()
-	select {
-	case err := <-w.ready:
-		if err != nil {
-			return nil, err
-		}
-	case <-w.closed:
-		return nil, fmt.Errorf("start the plugin: %w", w.fault)
-	case <-timer.C:
-		return nil, fmt.Errorf("start the plugin: it was not ready within %v", startTimeout)
-	case <-ctx.Done():
-		return nil, fmt.Errorf("start the plugin: it was not ready: %w", context.Cause(ctx))
-	}
-	if !hurry() { // it is ending already
-		return nil, fmt.Errorf("start the plugin: %w", context.Cause(ctx))
-	}
-	w.settled.Store(true)
-	started = true
-	return w, nil
 }
 
 // push puts an event into the mailbox; false means that the worker is dead. The caller kicks.
@@ -193,7 +138,6 @@ func (w *worker) kick() {
 // run polls until nothing came meanwhile. After rounds polls the rest is left to a goroutine of its own, so that
 // a request that brought one event does not work for others for ever; 0 is no bound.
 func (w *worker) run(rounds int) {
-	engine := w.pool.module.engine
 	for n := 1; ; n++ {
 		if w.closing.Load() {
 			w.die(errStopped)
@@ -203,16 +147,16 @@ func (w *worker) run(rounds int) {
 		w.takes = 0
 		waiting, dropped := w.box.len(), w.box.dropped
 		w.mu.Unlock()
-		began := engine.nanotime()
-		w.gauge.begin(began)
 		if limit := w.pool.options.CPU; limit > 0 && w.settled.Load() {
 			w.cpuLimit = limit
 		}
-		if err := w.poll.CallWithStack(w.ctx, w.stack[:]); err != nil {
+		w.begin()
+		err := w.poll.CallWithStack(w.ctx, w.stack[:])
+		w.end()
+		if err != nil {
 			w.die(err)
 			return
 		}
-		w.pool.busy.Add(engine.nanotime() - began)
 		w.memory.Store(w.mod.Memory().Size())
 		w.mu.Lock()
 		more := w.box.len()
@@ -237,6 +181,14 @@ func (w *worker) run(rounds int) {
 	}
 }
 
+// release ends what kept the worker from being polled, and does what came meanwhile.
+func (w *worker) release() {
+	if !w.state.CompareAndSwap(running, idle) {
+		w.state.Store(running)
+		w.run(maxRounds)
+	}
+}
+
 // idled notes the guest's next timer. It runs within a poll.
 func (w *worker) idled(clock bool, delay time.Duration) {
 	w.mu.Lock()
@@ -249,6 +201,9 @@ func (w *worker) idled(clock bool, delay time.Duration) {
 		return
 	}
 	w.due = 0 // what the guest says now is the whole truth
+	if w.calls == 0 {
+		delay = max(delay, leastDelay) // with nobody waiting, it need not wake itself more often
+	}
 	w.ringIn(delay)
 }
 

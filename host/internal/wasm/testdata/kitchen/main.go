@@ -51,6 +51,7 @@ func setup(p *plugin.Plugin) error {
 		},
 		"POST /count": count,
 		"GET /loop":   loop,
+		"GET /keep":   keep(),
 		"GET /random": func(w *plugin.Response, _ *plugin.Request) error { _, err := w.WriteString(rand.Text()); return err },
 	} {
 		p.Handle(route, h)
@@ -145,6 +146,21 @@ func memory(*plugin.Response, *plugin.Request) error {
 	var keep [][]byte
 	for {
 		keep = append(keep, make([]byte, 1<<20))
+	}
+}
+
+// keep holds on to as many MiB more as it is asked for, and then waits if it is told for how long.
+func keep() plugin.Handler {
+	var kept [][]byte
+	return func(w *plugin.Response, r *plugin.Request) error {
+		var n int
+		fmt.Sscan(r.Query().Get("mib"), &n)
+		kept = append(kept, make([]byte, n<<20))
+		if r.Query().Has("for") {
+			return sleep(w, r)
+		}
+		_, err := fmt.Fprint(w, len(kept))
+		return err
 	}
 }
 
