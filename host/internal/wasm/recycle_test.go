@@ -41,6 +41,7 @@ func TestRecycleByAge(t *testing.T) {
 	k := startKitchen(t, func(o *wasm.Options) { o.Recycle.Age = time.Millisecond })
 	k.must(t, "GET /count", "")
 	time.Sleep(2 * time.Millisecond)
+	soon(t, func() bool { return k.Stats().Retiring == 0 })
 	if got := k.must(t, "GET /count", ""); got != "1" {
 		t.Errorf("a worker that was too old counts %s", got)
 	}

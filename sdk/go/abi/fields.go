@@ -1,6 +1,9 @@
 package abi
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // Field is one name with its value: a header in lower case, or a field of the host's, whose name begins with ':'.
 type Field struct{ Name, Value string }
@@ -31,9 +34,12 @@ func AppendBlock(b []byte, fields []Field) []byte {
 
 // ParseBlock reads a whole field block. The strings share one copy of b. An empty b is a block without fields.
 // It gives an *Error with Invalid when b is no block or is over MaxBlock or MaxFields.
-func ParseBlock(b []byte) ([]Field, error) {
+func ParseBlock(b []byte) ([]Field, error) { return AppendFields(nil, b) }
+
+// AppendFields is ParseBlock, with the fields behind those of dst. What it returns with an error is nil.
+func AppendFields(dst []Field, b []byte) ([]Field, error) {
 	if len(b) == 0 {
-		return nil, nil
+		return dst, nil
 	}
 	if len(b) > MaxBlock {
 		return nil, &Error{Invalid, "field block over 65536 bytes"}
@@ -51,19 +57,19 @@ func ParseBlock(b []byte) ([]Field, error) {
 		return nil, &Error{Invalid, "field block cut off in its table"}
 	}
 	text := string(table[8*count:])
-	fields := make([]Field, count)
-	for i := range fields {
+	dst = slices.Grow(dst, int(count))
+	for i := range int(count) {
 		n, v := uint64(le.Uint32(table[8*i:])), uint64(le.Uint32(table[8*i+4:]))
 		if n+v > uint64(len(text)) {
 			return nil, &Error{Invalid, "field block cut off in its text"}
 		}
-		fields[i] = Field{text[:n], text[n : n+v]}
+		dst = append(dst, Field{text[:n], text[n : n+v]})
 		text = text[n+v:]
 	}
 	if text != "" {
 		return nil, &Error{Invalid, "field block with bytes behind its last field"}
 	}
-	return fields, nil
+	return dst, nil
 }
 
 // Get is the value of the first field of that name, or "".

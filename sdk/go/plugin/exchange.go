@@ -15,15 +15,17 @@ type exchange struct {
 	handler  Handler
 	body     *body // nil when the request came whole and without one
 	wait     parking
-	credit   int // bytes of the response that may be sent; guarded by rt.mu
+	credit   int         // bytes of the response that may be sent; guarded by rt.mu
+	fields   []abi.Field // of the request, and of others after it
 	req      Request
 	response Response
 }
 
-// begin starts the handler of a new request. Called with mu held.
+// begin takes in a new request and has its handler run. Called with mu held.
 func (rt *runtime) begin(e *abi.Event, block, first []byte) {
 	x := &exchange{scope: scope{rt: rt, request: e.ID}, credit: abi.ResponseCredit}
-	fields, err := abi.ParseBlock(block)
+	fields, err := abi.AppendFields(rt.blank(), block)
+	x.fields = fields
 	if err == nil {
 		err = rt.admit(x)
 	}
@@ -47,14 +49,15 @@ func (rt *runtime) begin(e *abi.Event, block, first []byte) {
 	} else {
 		x.req.Body = noBody{}
 	}
-	rt.workers++
-	rt.active++
-	go x.run()
+	if rt.serial {
+		rt.queue = append(rt.queue, x)
+	} else {
+		rt.spawn(x.run)
+	}
 }
 
 // run calls the handler and sends what it left. A panic, and a call of runtime.Goexit, is a fault of this request alone.
 func (x *exchange) run() {
-	defer x.rt.gone()
 	returned := false
 	defer func() {
 		if !returned {
@@ -96,7 +99,8 @@ func (x *exchange) finish(err error) {
 	x.rt.release(x)
 	x.end(context.Canceled)
 	x.rt.recycle(x.response.buf)
-	x.response.buf = nil
+	x.rt.wipe(x.fields)
+	x.response.buf, x.fields = nil, nil
 	x.rt.mu.Unlock()
 }
 

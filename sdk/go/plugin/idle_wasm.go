@@ -29,7 +29,9 @@ type guest struct {
 }
 
 func newGuest(setup func(*Plugin) error) *guest {
-	return &guest{runtime: newRuntime(&imports{}, setup)}
+	g := &guest{runtime: newRuntime(&imports{}, setup)}
+	g.serial = true
+	return g
 }
 
 // poll delivers events and runs until idle.
@@ -54,11 +56,29 @@ func (g *guest) poll() {
 func (g *guest) settle(sure bool) {
 	g.rounds++
 	sure = sure || g.checked || g.rounds%surely == 0
-	if !sure && g.yield() && g.check() {
-		return
+	if !sure {
+		idle := g.yield()
+		for g.left() {
+			idle = g.yield()
+		}
+		if idle && g.check() {
+			return
+		}
 	}
 	g.checked = false
-	g.idle.Read(g.one[:])
+	for {
+		g.idle.Read(g.one[:])
+		if !g.left() {
+			return
+		}
+	}
+}
+
+// left engages a runner for requests that nobody has begun: a handler waits where the count does not see it.
+func (g *guest) left() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.engage()
 }
 
 // yield lets others run until the count says that none can. It reports false when the count does not fall, or cannot be trusted.

@@ -16,7 +16,7 @@ import (
 // MaxJSON is the largest body, in bytes, that Request.JSON reads.
 const MaxJSON = 8 << 20
 
-// Request is what a client asks. It is valid until its handler returns.
+// Request is what a client asks. It is valid until its handler returns; Header is another request's after that, so clone what is to be kept.
 type Request struct {
 	Method   string // as the client wrote it
 	Path     string // as it was escaped

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ func TestRequest(t *testing.T) {
 	var values map[string]string
 	h := routes{"POST /files/{name}/{rest...}": func(w *plugin.Response, r *plugin.Request) error {
 		got, values = *r, maps.Collect(r.PathValues())
+		got.Header = slices.Clone(r.Header)
 		if r.PathValue("name") != "a b" || r.PathValue("none") != "" || r.Query().Get("q") != "ö" {
 			return errors.New("wrong values")
 		}

@@ -15,7 +15,9 @@ const (
 	maxSlot    = 1 << 20  // of requests and of operations; far over any limit of a host
 	poolBytes  = 64 << 10 // the largest buffer that is kept for another answer
 	poolLen    = 16       // how many of them
-	checkID    = 1        // the SLEEP of the idle detection; ids of other operations begin at 1<<32
+
+	blankFields = 64 // the longest slice of a request's fields that is kept
+	checkID     = 1  // the SLEEP of the idle detection; ids of other operations begin at 1<<32
 )
 
 // runtime is the event loop of a worker with everything in it. The same code runs in a module, where nothing runs in parallel,
@@ -25,6 +27,7 @@ type runtime struct {
 	setup  func(*Plugin) error
 	plugin *Plugin
 	back   scope // of the plugin's own operations
+	serial bool  // nothing runs in parallel: runners work off the requests
 
 	events [takeEvents * abi.EventSize]byte
 	data   [abi.MinData]byte
@@ -43,6 +46,8 @@ type runtime struct {
 	fields   []abi.Field // scratch of a field block
 	block    []byte      // scratch, too
 	pool     [][]byte    // empty buffers for answers
+	blanks   [][]abi.Field
+	runners
 }
 
 type opSlot struct {
@@ -53,6 +58,7 @@ type opSlot struct {
 func newRuntime(host bridge.Host, setup func(*Plugin) error) *runtime {
 	rt := &runtime{host: host, setup: setup}
 	rt.back.rt = rt
+	rt.more.L = &rt.mu
 	return rt
 }
 
@@ -89,6 +95,7 @@ func (rt *runtime) deliver() int {
 		payload := rt.data[e.Data : e.Data+e.Len]
 		rt.dispatch(&e, payload[:e.Fields], payload[e.Fields:])
 	}
+	rt.engage()
 	return n
 }
 
@@ -194,6 +201,7 @@ func (rt *runtime) park(p *parking) {
 	}
 	p.n++
 	rt.active--
+	rt.engage()
 	p.cond.Wait()
 }
 
@@ -292,6 +300,24 @@ func (rt *runtime) buffer() []byte {
 		return b
 	}
 	return nil
+}
+
+// blank is an empty slice for a request's fields. Called with rt.mu held.
+func (rt *runtime) blank() []abi.Field {
+	if n := len(rt.blanks); n > 0 {
+		b := rt.blanks[n-1]
+		rt.blanks = rt.blanks[:n-1]
+		return b
+	}
+	return nil
+}
+
+// wipe keeps fields, without what is in them, for another request. Called with rt.mu held.
+func (rt *runtime) wipe(fields []abi.Field) {
+	if fields != nil && cap(fields) <= blankFields && len(rt.blanks) < poolLen {
+		clear(fields)
+		rt.blanks = append(rt.blanks, fields[:0])
+	}
 }
 
 // recycle keeps b for another answer. Called with rt.mu held.
