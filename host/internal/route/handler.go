@@ -44,13 +44,14 @@ type endpoint struct {
 	params     []string
 	streams    bool
 	headers    map[string]bool // granted beyond the harmless ones, as net/http spells them
+	nosniff    []string        // the value of a header of all answers, which nobody changes in place
 }
 
 func newEndpoint(h *Handler, g *plugin.Generation, index int) *endpoint {
 	route := g.Manifest.Routes[index]
 	e := &endpoint{
 		handler: h, generation: g, index: index, pattern: route.String(),
-		params: params(route.Path), streams: route.Streams, headers: map[string]bool{},
+		params: params(route.Path), streams: route.Streams, headers: map[string]bool{}, nosniff: []string{"nosniff"},
 	}
 	for _, name := range g.Config.Grant.Headers {
 		e.headers[http.CanonicalHeaderKey(name)] = true
@@ -68,7 +69,6 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.handler.fail(w, r, e.generation.Config.Name, err)
 		return
 	}
-	ctl := http.NewResponseController(w)
 	req := &wasm.Request{
 		ID:          telemetry.RequestID(r.Context()),
 		Route:       e.index,
@@ -78,9 +78,9 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		ErrorEvents: r.Header.Get("X-Stream-Events") == "1",
 	}
 	if r.Body != nil && r.ContentLength != 0 {
-		req.Body = &body{request: r, ctl: ctl}
+		req.Body = &body{request: r, ctl: http.NewResponseController(w)}
 	}
-	out := &sink{w: w, ctl: ctl, endpoint: e, head: r.Method == http.MethodHead}
+	out := &sink{w: w, endpoint: e, head: r.Method == http.MethodHead}
 	err = e.generation.Serve(r.Context(), req, out)
 	switch {
 	case err == nil:

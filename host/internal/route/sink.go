@@ -12,7 +12,6 @@ import (
 // sink writes a guest's answer to the client.
 type sink struct {
 	w        http.ResponseWriter
-	ctl      *http.ResponseController
 	endpoint *endpoint
 	head     bool // the request is a HEAD
 }
@@ -33,7 +32,7 @@ func (s *sink) Head(status int, fields []abi.Field, length int64) error {
 		h.Set("Content-Type", "application/octet-stream")
 	}
 	// What a plugin serves as a page must not act in the name of this origin.
-	h.Set("X-Content-Type-Options", "nosniff")
+	h["X-Content-Type-Options"] = s.endpoint.nosniff
 	if isActive(h.Get("Content-Type")) {
 		h.Set("Content-Security-Policy", "sandbox")
 	}
@@ -55,7 +54,7 @@ func (s *sink) Write(p []byte) error {
 }
 
 // Flush implements wasm.Sink.
-func (s *sink) Flush() error { return s.ctl.Flush() }
+func (s *sink) Flush() error { return http.NewResponseController(s.w).Flush() }
 
 // mayAnswer says whether a guest may set a header of its answer.
 func (e *endpoint) mayAnswer(name string) bool {

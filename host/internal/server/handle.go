@@ -23,10 +23,17 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	if conn != nil {
 		conn.answering.Store(true)
 	}
-	// net/http keeps r; ours is a copy, so that it still finds its own body there.
-	r = r.WithContext(context.WithValue(r.Context(), clientKey, s.proxies.client(r)))
+	original := r
+	if len(s.proxies) > 0 {
+		r = r.WithContext(context.WithValue(r.Context(), clientKey, s.proxies.client(r)))
+	}
 	x := newExchange(w, r, conn, s.config)
-	r.Body = x.body
+	if r.Body != nil && r.Body != http.NoBody {
+		if r == original { // net/http keeps it, and is to find its own body there
+			r = r.WithContext(r.Context())
+		}
+		r.Body = x.body
+	}
 	returned := false
 	defer func() { x.finish(returned) }()
 	s.guard(x, r)

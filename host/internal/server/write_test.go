@@ -45,8 +45,8 @@ func TestAClientThatNeverReadsIsCut(t *testing.T) {
 				time.Sleep(time.Minute)
 				mu.Lock()
 				defer mu.Unlock()
-				if !errors.Is(err, os.ErrDeadlineExceeded) || over.Sub(start) != 30*time.Second {
-					t.Errorf("the write ended with %v after %v, want the deadline after 30s", err, over.Sub(start))
+				if !errors.Is(err, os.ErrDeadlineExceeded) || over.Sub(start) < 30*time.Second || over.Sub(start) > 32*time.Second {
+					t.Errorf("the write ended with %v after %v, want the deadline after 30s to 32s", err, over.Sub(start))
 				}
 				c.closed()
 			})

@@ -2,7 +2,9 @@ package telemetry
 
 import (
 	"context"
-	"crypto/rand"
+	"encoding/base32"
+	"encoding/binary"
+	"math/rand/v2"
 	"net/http"
 	"time"
 )
@@ -25,6 +27,7 @@ type record struct {
 	tracker *Tracker
 	start   time.Duration
 	id      string
+	ids     [1]string // the header's values, so that it needs no other place
 	method  string
 	route   string
 	probe   bool
@@ -61,7 +64,11 @@ func requestID(r *http.Request) string {
 	if id := r.Header.Get(RequestIDHeader); validID(id) {
 		return id
 	}
-	return rand.Text()
+	// An id is to be unique and no secret, so the generator of the runtime, which asks the system for its seed only, will do.
+	var b [15]byte
+	binary.LittleEndian.PutUint64(b[:], rand.Uint64())
+	binary.LittleEndian.PutUint64(b[7:], rand.Uint64())
+	return base32.StdEncoding.EncodeToString(b[:])
 }
 
 func validID(id string) bool {

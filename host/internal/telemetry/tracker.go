@@ -62,7 +62,8 @@ func (t *Tracker) Track(next http.Handler) http.Handler {
 		rec := &record{tracker: t, id: requestID(r), method: methodLabel(r.Method), route: unmatched}
 		rec.ResponseWriter = w
 		rec.onHijack = rec.upgrade
-		w.Header().Set(RequestIDHeader, rec.id)
+		rec.ids[0] = rec.id
+		w.Header()[RequestIDHeader] = rec.ids[:]
 		ctx := context.WithValue(r.Context(), contextKey{}, rec)
 
 		rec.start = t.uptime()
@@ -90,7 +91,7 @@ func (rec *record) finish(ctx context.Context, returned bool) {
 	} else {
 		instead := http.StatusOK // of a status that nobody wrote
 		switch {
-		case errors.Is(context.Cause(ctx), context.Canceled):
+		case ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled):
 			// A server that stops cancels with a cause of its own.
 			left, instead = leftClient, statusClientGone
 		case !returned:
@@ -102,8 +103,8 @@ func (rec *record) finish(ctx context.Context, returned bool) {
 		rec.count(outcome{took: took, status: rec.status, bytes: rec.bytes, probe: rec.probe, left: left})
 	}
 	// The caller's context may be over; a handler of logs must not care.
-	if ctx := context.WithoutCancel(ctx); t.log.Enabled(ctx, slog.LevelDebug) {
-		t.log.LogAttrs(ctx, slog.LevelDebug, "request",
+	if t.log.Enabled(context.Background(), slog.LevelDebug) {
+		t.log.LogAttrs(context.WithoutCancel(ctx), slog.LevelDebug, "request",
 			slog.String("id", rec.id), slog.String("route", rec.route), slog.String("method", rec.method),
 			slog.Int("status", rec.status), slog.Int64("bytes", rec.bytes), slog.Duration("duration", took),
 			slog.String("left", string(left)))

@@ -30,6 +30,7 @@ type Engine struct {
 	turns *turns.Turns
 
 	buffers sync.Pool // *[chunkSize]byte, for bodies on their way
+	timers  sync.Pool // *time.Timer, stopped
 
 	mu      sync.Mutex // guards modules and the reference counts in them
 	modules map[Digest]*compiled
@@ -178,3 +179,18 @@ func (e *Engine) buffer() []byte {
 }
 
 func (e *Engine) reuse(b []byte) { e.buffers.Put((*[chunkSize]byte)(b)) }
+
+// timer is one that dropTimer takes back.
+func (e *Engine) timer(d time.Duration) *time.Timer {
+	t, ok := e.timers.Get().(*time.Timer)
+	if !ok {
+		return time.NewTimer(d)
+	}
+	t.Reset(d)
+	return t
+}
+
+func (e *Engine) dropTimer(t *time.Timer) {
+	t.Stop()
+	e.timers.Put(t)
+}

@@ -110,6 +110,9 @@ func outcomeOf(err error) outcome {
 
 // judge takes a request's pass back and tells people what became of the plugin.
 func (p *Pool) judge(with pass, err error) {
+	if !with.fresh {
+		return // shared workers tell of their traps themselves
+	}
 	opened, closed := p.guard.done(with, outcomeOf(err), time.Now())
 	switch {
 	case opened:

@@ -302,9 +302,10 @@ func (c *call) upload(body Body) {
 func (c *call) answer(ctx context.Context, sink Sink) error {
 	var timer *time.Timer
 	var due <-chan time.Time
+	engine := c.worker.pool.module.engine
 	defer func() {
 		if timer != nil {
-			timer.Stop()
+			engine.dropTimer(timer)
 		}
 	}()
 	sent := false
@@ -321,7 +322,7 @@ func (c *call) answer(ctx context.Context, sink Sink) error {
 			due = nil
 		}
 		if !sent && due == nil && !c.due.IsZero() {
-			timer = time.NewTimer(time.Until(c.due))
+			timer = engine.timer(time.Until(c.due))
 			due = timer.C
 		}
 		select {
