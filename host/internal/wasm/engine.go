@@ -52,6 +52,7 @@ type compiled struct {
 	runtime wazero.Runtime
 	module  wazero.CompiledModule
 	memory  uint64 // bytes of linear memory that it declares as its least
+	stack   string // the exported global that says how much machine stack is left
 
 	plan  *snapshot.Plan // nil: it is always started plainly
 	plain string         // why
@@ -133,6 +134,7 @@ func (e *Engine) compile(ctx context.Context, c *compiled, binary []byte) (err e
 	if err != nil {
 		return fmt.Errorf("read the module: %w", err)
 	}
+	c.stack = metered.StackGlobal
 	if err := checkOwn(metered.Imports); err != nil {
 		return err
 	}

@@ -110,7 +110,7 @@ func hostileBytes() map[string]hostileModule {
 	add("start loops", "deadline", func(p *parts) { p.start, p.initialize = []byte{funcInitialize}, loop })
 	add("start traps", "unreachable", func(p *parts) { p.start, p.initialize = []byte{funcInitialize}, trap })
 	add("poll traps", "unreachable", func(p *parts) { p.poll = trap })
-	add("start of another type", "expected 3 params", func(p *parts) { p.start, p.exports = []byte{funcHandshake}, p.exports[:3] })
+	add("start of another type", "need 3 params", func(p *parts) { p.start, p.exports = []byte{funcHandshake}, p.exports[:3] })
 	add("data outside", "data", func(p *parts) {
 		p.data = append(p.data, slices.Concat([]byte{0}, i32const(5<<16-1), []byte{0x0b}, name("xy")))
 	})

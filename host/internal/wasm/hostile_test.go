@@ -25,6 +25,7 @@ import (
 //	// want: trap "text"        its request fails with a TrapError that contains text
 //	// want: error "text"       its request fails with an error that contains text
 //	// want: cpu                its request fails with a CPUError
+//	// want: stack "text"       its request fails with a StackError that contains text
 //	// want: timeout            its request fails with ErrTimeout
 //	// cpu: 1m                  another limit than 100ms
 type outcome struct {
@@ -154,14 +155,17 @@ func checkOutcome(t *testing.T, want outcome, a *answer, err error) {
 	var load loadError
 	var trap *wasm.TrapError
 	var cpu *wasm.CPUError
+	var stack *wasm.StackError
 	ok := err != nil && strings.Contains(err.Error(), want.text)
 	switch want.what {
 	case "start", "late start":
 		ok = ok && errors.As(err, &load)
 	case "trap":
-		ok = ok && errors.As(err, &trap) && !errors.As(err, &cpu)
+		ok = ok && errors.As(err, &trap) && !errors.As(err, &cpu) && !errors.As(err, &stack)
 	case "cpu":
 		ok = ok && errors.As(err, &trap) && errors.As(err, &cpu)
+	case "stack":
+		ok = ok && errors.As(err, &trap) && errors.As(err, &stack)
 	case "timeout":
 		ok = errors.Is(err, wasm.ErrTimeout)
 	case "error":

@@ -89,6 +89,7 @@ func (w *worker) copyOf(image *image) error {
 		memory.Free()
 		return fmt.Errorf("start the plugin: %w", err)
 	}
+	w.left = w.mod.ExportedGlobal(c.stack).(api.MutableGlobal)
 	more := uint32((image.Size() - int64(w.mod.Memory().Size())) >> 16)
 	if _, ok := w.mod.Memory().Grow(more); !ok {
 		return fmt.Errorf("start the plugin: its image of %d KiB is over its limit: raise limits.memory", image.Size()>>10)

@@ -24,6 +24,7 @@ type Options struct {
 	Workers       int           // upper bound; 0 is one per CPU
 	CPU           time.Duration // CPU time of a worker between two polls
 	Memory        int64         // bytes of linear memory of one worker
+	Stack         int64         // bytes of machine stack of one worker; 0 is DefaultStack
 	InFlight      int           // requests in one worker
 	Answer        int64         // bytes of one answer's body
 	PlainStart    bool          // every worker initialises itself, where others begin as copies of the first
@@ -79,6 +80,9 @@ type Pool struct {
 func (m *Module) Start(ctx context.Context, o Options) (*Pool, error) {
 	if o.Workers <= 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
+	}
+	if o.Stack <= 0 {
+		o.Stack = DefaultStack
 	}
 	if o.Config == nil {
 		o.Config = []byte("{}")

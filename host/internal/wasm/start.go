@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
@@ -111,6 +112,7 @@ func (w *worker) plainly() error {
 		memory.Free() // wazero does not when the module's start function fails
 		return fmt.Errorf("start the plugin: %w", err)
 	}
+	w.left = w.mod.ExportedGlobal(c.stack).(api.MutableGlobal)
 	if c.plan != nil {
 		all, _ := w.mod.Memory().Read(0, w.mod.Memory().Size())
 		if err := c.plan.Fill(all); err != nil {
@@ -131,7 +133,7 @@ func (w *worker) callIfThere(name string) error {
 	if f == nil {
 		return nil
 	}
-	if _, err := f.Call(w.ctx); err != nil {
+	if err := w.enter(f, nil); err != nil {
 		return fmt.Errorf("start the plugin: %w", err)
 	}
 	return nil
@@ -139,11 +141,11 @@ func (w *worker) callIfThere(name string) error {
 
 func (w *worker) handshake() error {
 	const features = abi.FeaturePipe | abi.FeatureSSE
-	results, err := w.mod.ExportedFunction(abi.ExportHandshake).Call(w.ctx, abi.Version, abi.Version, features)
-	if err != nil {
+	values := []uint64{abi.Version, abi.Version, features}
+	if err := w.enter(w.mod.ExportedFunction(abi.ExportHandshake), values); err != nil {
 		return fmt.Errorf("shake hands with the plugin: %w", err)
 	}
-	version, used := abi.SplitHandshake(results[0])
+	version, used := abi.SplitHandshake(values[0])
 	if version != abi.Version {
 		return fmt.Errorf("the plugin speaks ABI %d, this host %d: build it with an SDK of ABI %d", version, abi.Version, abi.Version)
 	}

@@ -31,7 +31,8 @@ type worker struct {
 	ctx  context.Context // a *workerContext
 	stop context.CancelFunc
 	mod  api.Module
-	poll api.Function // nil until the handshake is done
+	left api.MutableGlobal // bytes of stack, for the meter
+	poll api.Function      // nil until the handshake is done
 	log  *guestLog
 
 	state   atomic.Int32
@@ -151,7 +152,7 @@ func (w *worker) run(rounds int) {
 			w.cpuLimit = limit
 		}
 		w.begin()
-		err := w.poll.CallWithStack(w.ctx, w.stack[:])
+		err := w.enter(w.poll, w.stack[:])
 		w.end()
 		if err != nil {
 			w.die(err)

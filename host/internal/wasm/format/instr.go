@@ -2,6 +2,7 @@ package format
 
 // Opcodes that somebody looks at or writes.
 const (
+	OpUnreachable  = 0x00
 	OpBlock        = 0x02
 	OpLoop         = 0x03
 	OpIf           = 0x04
@@ -33,6 +34,7 @@ const (
 	OpI32LtU       = 0x49
 	OpI32GtU       = 0x4b
 	OpI32LeU       = 0x4d
+	OpI32GeS       = 0x4e
 	OpI64GtU       = 0x56
 	OpI64GeS       = 0x59
 	OpI32Add       = 0x6a

@@ -20,4 +20,4 @@ func (a *asm) i64(v int64) *asm { a.b = format.AppendS64(append(a.b, format.OpI6
 // get, set and tee append the instruction for local i.
 func (a *asm) get(i uint32) *asm { return a.op(format.OpLocalGet).u32(i) }
 func (a *asm) set(i uint32)      { a.op(format.OpLocalSet).u32(i) }
-func (a *asm) tee(i uint32) *asm { return a.op(format.OpLocalTee).u32(i) }
+func (a *asm) tee(i uint32)      { a.op(format.OpLocalTee).u32(i) }

@@ -54,7 +54,11 @@ func (rw *rewriter) added(id byte) (items []byte, n uint32) {
 		return items, uint32(len(rw.helpers))
 	case format.SecGlobal:
 		// The first budget is zero: the first check asks the host.
-		return []byte{format.TypeI64, 1, format.OpI64Const, 0, format.OpEnd}, 1
+		a := &asm{b: []byte{format.TypeI64, 1, format.OpI64Const, 0, format.OpEnd, format.TypeI32, 1}}
+		return a.i32(stackAtStart).op(format.OpEnd).b, 2
+	case format.SecExport:
+		items = append(format.AppendName(nil, rw.opt.stackGlobal()), format.KindGlobal)
+		return format.AppendU32(items, rw.stackLeft()), 1
 	case format.SecCode:
 		for _, h := range rw.helpers {
 			b := rw.helperBody(h)

@@ -18,6 +18,7 @@ const (
 	editLoop                  // insert the charge of a loop
 	editIndex                 // replace a function index
 	editCall                  // call a helper, in place of a bulk instruction or before it
+	editPass                  // insert before a call how much stack is left to it
 )
 
 // loop collects the cost of the loop being read; the first entry of the stack is the function itself.
@@ -40,13 +41,15 @@ type scanner struct {
 	blocks []block
 	locals uint32 // of the function, with its parameters
 	loops  bool   // something in it loops
+	calls  bool   // it calls a function of the guest
+	joins  uint32 // places where branches meet
 }
 
 // body reads the instructions from r to the end of the body and returns the cost of what lies outside loops. The cost is at
 // most costGrow for every byte, so a sum cannot overflow.
 func (s *scanner) body(r *format.Reader, locals uint32) (uint64, error) {
 	s.edits, s.blocks, s.open = s.edits[:0], append(s.blocks[:0], block{}), append(s.open[:0], loop{})
-	s.locals, s.loops = locals, false
+	s.locals, s.loops, s.calls, s.joins = locals, false, false, 0
 	for len(s.blocks) > 0 {
 		s.instruction(r)
 		if r.Err() != nil {
@@ -92,7 +95,13 @@ func (s *scanner) instruction(r *format.Reader) {
 		if r.Err() != nil {
 			return
 		}
+		if op == format.OpCall && i >= s.rw.m.funcImports {
+			s.called(from)
+		}
 		s.edits = append(s.edits, edit{from: from + 1, to: r.Pos(), kind: editIndex, index: s.rw.m.shifted(i)})
+	case format.OpCallIndirect:
+		s.rw.m.Plain(r, op, at, s.locals)
+		s.called(from)
 	case format.OpMiscPrefix:
 		s.misc(r, from, at)
 	default:
@@ -121,6 +130,9 @@ func (s *scanner) begin(r *format.Reader, op byte) {
 func (s *scanner) end() {
 	top := s.blocks[len(s.blocks)-1]
 	s.blocks = s.blocks[:len(s.blocks)-1]
+	if top.targeted || top.op == format.OpIf || top.op == format.OpElse {
+		s.joins++
+	}
 	if top.op != format.OpLoop {
 		return
 	}
@@ -184,6 +196,12 @@ func (s *scanner) replace(r *format.Reader, from int, helper uint32) {
 func (s *scanner) charge(from int) {
 	s.bulk()
 	s.edits = append(s.edits, edit{from: from, to: from, kind: editCall, index: s.rw.helper(helperTable, 0)})
+}
+
+// called notes the call of a function of the guest at from.
+func (s *scanner) called(from int) {
+	s.calls = true
+	s.edits = append(s.edits, edit{from: from, to: from, kind: editPass})
 }
 
 func (s *scanner) bulk() {

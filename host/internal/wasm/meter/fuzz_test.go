@@ -22,6 +22,7 @@ func FuzzRewrite(f *testing.F) {
 		withBody(2, 0x20, 0, 0x04, 0x7f, 0x41, 1, 0x05, 0x41, 2, 0x0b, 0x1a),
 		withBody(0, 0xfd, 0x0c, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0xfd, 0x80, 0x01, 0x1a),
 		withBody(1, 0x02, 0x40, 0x20, 0, 0x0e, 2, 0, 1, 0, 0x0b),
+		stackGuest(1, dives()["calls by table"]...), stackGuest(1, dives()["calls in a loop"]...),
 	} {
 		f.Add(seed)
 	}

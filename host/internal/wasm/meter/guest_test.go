@@ -73,9 +73,10 @@ func rewrite(tb testing.TB, wasm []byte) meter.Result {
 	return res
 }
 
-// call runs an export with one argument.
+// call runs an export with one argument, and the stack that a plugin has by default.
 func (g *guest) call(tb testing.TB, name string, arg uint64) uint64 {
 	tb.Helper()
+	giveStack(g.Module, 8<<20)
 	res, err := g.ExportedFunction(name).Call(g.ctx, arg)
 	if err != nil {
 		tb.Fatalf("%s: %v", name, err)
@@ -155,7 +156,7 @@ func TestGoGuest(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		arg  uint64
-	}{{"loop", 10_000}, {"fib", 15}, {"alloc", 100}, {"recode", 3}, {"move", 300_000}} {
+	}{{"loop", 10_000}, {"fib", 15}, {"alloc", 100}, {"recode", 3}, {"move", 300_000}, {"nest", 10_000}} {
 		before := metered.ticks
 		if p, m := plain.call(t, c.name, c.arg), metered.call(t, c.name, c.arg); p != m {
 			t.Errorf("%s(%d): plain %d, metered %d", c.name, c.arg, p, m)

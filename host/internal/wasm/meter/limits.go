@@ -20,6 +20,9 @@ type Options struct {
 	MaxImports, MaxFunctions, MaxGlobals, MaxExports, MaxTables uint32
 	// MaxBodyBytes bounds one function body, in bytes, and MaxLocals its parameters and locals together.
 	MaxBodyBytes, MaxLocals uint32
+	// MaxJoins bounds, for each function, its locals times the places in it where branches meet. wazero may keep each local anew at
+	// each such place, 4 bytes in the middle, so this bounds the largest frame on the machine stack.
+	MaxJoins uint32
 	// MaxDepth bounds the nesting of blocks, MaxBranchTable the labels of one br_table.
 	MaxDepth, MaxBranchTable uint32
 	// MaxTable bounds the entries of one table: larger or absent maxima are lowered to it,
@@ -52,6 +55,7 @@ func DefaultOptions() Options {
 		MaxTables:          16,
 		MaxBodyBytes:       4 << 20,
 		MaxLocals:          10_000,
+		MaxJoins:           4 << 20,
 		MaxDepth:           20_000,
 		MaxBranchTable:     65_536,
 		MaxTable:           65_536,
@@ -89,6 +93,7 @@ func (o Options) withDefaults() Options {
 	num(&o.MaxTables, d.MaxTables)
 	num(&o.MaxBodyBytes, d.MaxBodyBytes)
 	num(&o.MaxLocals, d.MaxLocals)
+	num(&o.MaxJoins, d.MaxJoins)
 	num(&o.MaxDepth, d.MaxDepth)
 	num(&o.MaxBranchTable, d.MaxBranchTable)
 	num(&o.MaxTable, d.MaxTable)

@@ -1,5 +1,5 @@
 // Package meter rewrites a WebAssembly module at load time so that no guest can keep the processor,
-// or grow a table or a memory past its cap, without the host having a say.
+// or grow a table, a memory or the machine stack past its cap, without the host having a say.
 //
 // It is bytes in, bytes out: no file, no clock, no engine. The rewritten module counts instructions
 // in a global variable of its own, and calls one imported host function, the tick, whenever its budget
@@ -9,6 +9,9 @@
 // for its body once per iteration, and a bulk instruction by its length, so nothing runs for free, but branches
 // that skip code make the true figure smaller. Counts only decide when the tick comes: time is measured by
 // the host inside it, and the host chooses its budgets by that.
+//
+// The module counts its machine stack too: how many bytes are left to the next call is another global, which the host sets
+// before it calls and which a function that would go below zero leaves there when it traps. What a frame takes is an estimate.
 //
 // The package does not validate types. It checks everything it reads and refuses what it does not know, and
 // the engine validates its output like any other module.
@@ -24,6 +27,9 @@ type Result struct {
 	// panics with an error, which the engine returns from the running call. Nothing but the guest and this result writes the
 	// counter, so the two cannot race.
 	ImportModule, ImportTick string
+	// StackGlobal names the exported global, a mutable i32, that says how many bytes of machine stack are left. The host sets it
+	// before each of its calls. A trap that leaves it below zero is of a guest that would have taken more.
+	StackGlobal string
 
 	// Functions is how many functions the guest defines, Loops how many loops count down, and
 	// BulkSites how many instructions were replaced or given a charge by length.
@@ -69,6 +75,7 @@ func Rewrite(module []byte, opt Options) (Result, error) {
 		Module:       out,
 		ImportModule: opt.Module,
 		ImportTick:   opt.Tick,
+		StackGlobal:  opt.stackGlobal(),
 		Functions:    len(m.bodies),
 		Loops:        rw.loops,
 		BulkSites:    rw.bulkSites,

@@ -29,7 +29,7 @@ func TestRefuse(t *testing.T) {
 	void := section(1, vec([]byte{0x60, 0, 0})...)
 	small := meter.Options{
 		MaxModuleBytes: 1000, MaxTypes: 2, MaxParams: 3, MaxImports: 2, MaxFunctions: 3, MaxGlobals: 2, MaxExports: 2, MaxTables: 2,
-		MaxBodyBytes: 40, MaxLocals: 5, MaxDepth: 4, MaxBranchTable: 3, MaxTable: 10, MaxMemoryPages: 2,
+		MaxBodyBytes: 40, MaxLocals: 5, MaxJoins: 8, MaxDepth: 4, MaxBranchTable: 3, MaxTable: 10, MaxMemoryPages: 2,
 		MaxElementSegments: 2, MaxElements: 4, MaxDataSegments: 2, MaxCustomSections: 2, MaxName: 8,
 	}
 	imp := func(mod, name string, desc ...byte) []byte { return append(append(str(mod), str(name)...), desc...) }
@@ -99,6 +99,7 @@ func TestRefuse(t *testing.T) {
 		{"body", withBody(0, bytes.Repeat([]byte{1}, 40)...), meter.ErrLimit, "MaxBodyBytes"},
 		{"locals", withBody(6), meter.ErrLimit, "6 locals"},
 		{"four billion locals", module(void, section(3, 1, 0), section(10, 1, 8, 1, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x7f, 0x0b)), meter.ErrLimit, "4294967295 locals"},
+		{"joins", withBody(3, bytes.Repeat([]byte{0x41, 0, 4, 0x40, 0x0b}, 3)...), meter.ErrLimit, "9 locals times joins of branches in a function, the limit is 8 (MaxJoins)"},
 		{"depth", withBody(0, append(bytes.Repeat([]byte{2, 0x40}, 5), bytes.Repeat([]byte{0x0b}, 5)...)...), meter.ErrLimit, "5 nested blocks"},
 		{"br_table", withBody(0, 0x41, 0, 0x0e, 4, 0, 0, 0, 0, 0), meter.ErrLimit, "4 labels"},
 		{"element segments", module(section(4, 1, 0x70, 0, 1), section(9, repeated(3, 1, 0, 0)...)), meter.ErrLimit, "MaxElementSegments"},

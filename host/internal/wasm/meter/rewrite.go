@@ -53,7 +53,15 @@ func (rw *rewriter) body(out []byte, b body, params uint32) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	out = append(out, b.code[:begin]...)
+	joins := uint64(locals) * uint64(rw.scan.joins)
+	if err := over("locals times joins of branches in a function", "MaxJoins", joins, rw.opt.MaxJoins); err != nil {
+		return nil, err
+	}
+	if frame := frameBytes(uint32(len(b.code)), locals, joins); rw.scan.calls || frame > leafFrame {
+		out = rw.enter(declare(out, b.code[:begin]), locals, frame)
+	} else {
+		out = append(out, b.code[:begin]...)
+	}
 	if e := rw.scan.edits; b.code[begin] == format.OpLoop && e[0].kind == editLoop && cost <= foldCost {
 		// The function is one loop, as the Go compiler writes them: its first iteration pays for the entry.
 		e[0].cost += cost
@@ -89,6 +97,10 @@ func (rw *rewriter) apply(out, code []byte, from int) []byte {
 			out = format.AppendU32(out, e.index)
 		case editCall:
 			out = format.AppendU32(append(out, format.OpCall), e.index)
+		case editPass:
+			a := asm{b: out}
+			rw.passOn(&a, rw.scan.locals)
+			out = a.b
 		}
 	}
 	return append(out, code[from:]...)

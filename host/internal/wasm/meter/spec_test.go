@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -107,6 +108,7 @@ type world struct {
 	prep   func([]byte) ([]byte, error)
 	byName map[string]api.Module
 	last   api.Module
+	all    []api.Module
 	ticks  int
 }
 
@@ -145,7 +147,18 @@ func (w *world) instantiate(b []byte, name string) (api.Module, error) {
 	if err != nil {
 		return nil, err
 	}
-	return w.rt.InstantiateWithConfig(context.Background(), b, wazero.NewModuleConfig().WithName(name))
+	m, err := w.rt.InstantiateWithConfig(context.Background(), b, wazero.NewModuleConfig().WithName(name))
+	if err == nil {
+		w.all = append(w.all, m)
+	}
+	return m, err
+}
+
+// giveStack sets how much stack the next call of a metered module may take, in bytes.
+func giveStack(m api.Module, n int32) {
+	if g := m.ExportedGlobal("patchbay_meter.stack"); g != nil {
+		g.(api.MutableGlobal).Set(uint64(n))
+	}
 }
 
 // outcome is what a call left behind, in a form that can be compared between two engines.
@@ -160,6 +173,9 @@ func (w *world) outcome(t *testing.T, c specCommand) string {
 	var args []uint64
 	for _, a := range c.Action.Args {
 		args = append(args, a.words(t)...)
+	}
+	for _, m := range w.all { // as the host does before each of its calls; here so much that wazero's own bound is what ends a recursion
+		giveStack(m, math.MaxInt32)
 	}
 	f := m.ExportedFunction(c.Action.Field)
 	res, err := f.Call(context.Background(), args...)

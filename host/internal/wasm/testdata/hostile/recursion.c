@@ -1,6 +1,5 @@
 /* Endless recursion without a loop. */
-// want: trap "stack overflow"
-// cpu: 60s
+// want: stack "limits.stack (8 MiB)"
 #include "hostile.h"
 
 __attribute__((noinline)) static int deeper(int n) {

@@ -1,6 +1,5 @@
 /* Endless recursion through a table, with many locals. */
-// want: trap "stack overflow"
-// cpu: 60s
+// want: stack "limits.stack (8 MiB)"
 #include "hostile.h"
 
 typedef long long (*step)(long long, long long, long long, long long, long long, long long);

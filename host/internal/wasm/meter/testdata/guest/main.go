@@ -7,6 +7,7 @@ package main
 import (
 	"encoding/json"
 	"runtime"
+	"strings"
 )
 
 func main() {}
@@ -74,6 +75,25 @@ func recode(n int32) int32 {
 	}
 	runtime.Gosched()
 	return int32(len(doc))
+}
+
+// nest goes n calls deep by itself and decodes JSON of n levels, of which encoding/json takes 10,000. It returns how deep it was.
+//
+//go:wasmexport nest
+func nest(n int32) int32 {
+	var v any
+	if err := json.Unmarshal([]byte(strings.Repeat(`{"a":`, int(n))+"1"+strings.Repeat("}", int(n))), &v); err != nil {
+		return -1
+	}
+	return levels(v)
+}
+
+func levels(v any) int32 {
+	m, ok := v.(map[string]any)
+	if !ok {
+		return 0
+	}
+	return levels(m["a"]) + 1
 }
 
 // move copies n bytes within a buffer.
