@@ -130,6 +130,7 @@ type Plugin struct {
 // Limits bound what one plugin may take. Zero means the default.
 type Limits struct {
 	Memory   Bytes         `yaml:"memory"`    // linear memory of one worker
+	Stack    Bytes         `yaml:"stack"`     // machine stack of one worker, for calls within calls
 	CPU      time.Duration `yaml:"cpu"`       // CPU time of a worker between two polls
 	Timeout  time.Duration `yaml:"timeout"`   // until the response head
 	InFlight int           `yaml:"in_flight"` // requests in one worker

@@ -63,6 +63,7 @@ func DefaultPlugin() Plugin {
 		Start:     "snapshot",
 		Limits: Limits{
 			Memory:   64 * MiB,
+			Stack:    8 * MiB,
 			CPU:      500 * time.Millisecond,
 			Timeout:  30 * time.Second,
 			InFlight: 1024,
@@ -86,6 +87,7 @@ func (c *Config) complete() {
 	for i := range c.Plugins {
 		p := &c.Plugins[i]
 		orDefault(&p.Limits.Memory, limits.Memory)
+		orDefault(&p.Limits.Stack, limits.Stack)
 		orDefault(&p.Limits.CPU, limits.CPU)
 		orDefault(&p.Limits.Timeout, limits.Timeout)
 		orDefault(&p.Limits.InFlight, limits.InFlight)

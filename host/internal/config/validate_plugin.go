@@ -77,6 +77,9 @@ func (v *validator) isolation(p path, isolation string) {
 
 func (v *validator) limits(p path, l Limits) {
 	v.size(p.key("memory"), l.Memory, 2*MiB, 4*GiB)
+	if l.Stack < 64*KiB || l.Stack > 32*MiB {
+		v.fault(p.key("stack"), "want 64KiB to 32MiB, past which the bound of the engine itself comes first, got %v", l.Stack)
+	}
 	v.positive(p.key("cpu"), l.CPU)
 	v.positive(p.key("timeout"), l.Timeout)
 	v.number(p.key("in_flight"), int64(l.InFlight), 1, maxCount)
