@@ -3,6 +3,7 @@ package capability
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -52,8 +53,13 @@ func parseTarget(method, raw string) (*target, error) {
 		return nil, errors.New("the URL has a fragment, which is never sent")
 	case strings.Contains(u.RawQuery, " "):
 		return nil, errors.New("the URL's query holds a space: escape it")
-	case strings.HasSuffix(t.host, "."), strings.ContainsFunc(u.Hostname(), func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '%' }):
+	case strings.Contains("."+t.host+".", ".."), strings.ContainsFunc(u.Hostname(), func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '%' }):
 		return nil, errors.New("the URL's host is neither a plain name nor an address: write an international name in its xn-- form")
+	}
+	if addr, err := netip.ParseAddr(t.host); err == nil {
+		t.host = addr.String() // one spelling of an IPv6 address
+	} else if config.IsNumericHost(t.host) {
+		return nil, errors.New("the URL's host is a number: write an address as four decimal numbers, without zeros before them")
 	}
 	if err := checkPath(t.path, u.EscapedPath()); err != nil {
 		return nil, err
@@ -140,7 +146,7 @@ func covers(f *config.Fetch, t *target) bool {
 	if port == 0 {
 		port = defaultPort(scheme)
 	}
-	return strings.EqualFold(f.Host, t.host) && scheme == t.scheme && port == t.port
+	return config.MatchHost(f.Host, t.host) && scheme == t.scheme && port == t.port
 }
 
 func defaultPort(scheme string) int {

@@ -104,7 +104,7 @@ func (s *Secrets) put(req *http.Request, name, as, upstream string) error {
 	switch {
 	case upstream != "" && secret.Upstream != upstream:
 		return fmt.Errorf("secret %q is not bound to upstream %s: say upstream: %s in secrets.%s", name, upstream, upstream, name)
-	case upstream == "" && !slices.ContainsFunc(secret.Hosts, func(h string) bool { return strings.EqualFold(h, req.URL.Hostname()) }):
+	case upstream == "" && !slices.ContainsFunc(secret.Hosts, func(h string) bool { return config.MatchHost(h, req.URL.Hostname()) }):
 		return fmt.Errorf("secret %q is not bound to %s: add %s to secrets.%s.hosts", name, req.URL.Hostname(), req.URL.Hostname(), name)
 	}
 	value := s.values[name]

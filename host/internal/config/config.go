@@ -146,7 +146,7 @@ type Grant struct {
 type Fetch struct {
 	Upstream string   `yaml:"upstream"`
 	Scheme   string   `yaml:"scheme"` // https unless the file says http
-	Host     string   `yaml:"host"`   // exact
+	Host     string   `yaml:"host"`   // exact, or *.example.com for all below it
 	Port     int      `yaml:"port"`   // the scheme's unless the file says another
 	Methods  []string `yaml:"methods"`
 	Paths    []string `yaml:"paths"` // a path covers itself and what follows a "/"

@@ -158,7 +158,7 @@ func isHost(s string) bool {
 	if _, err := netip.ParseAddr(s); err == nil {
 		return true
 	}
-	if s == "" || len(s) > 253 {
+	if s == "" || len(s) > 253 || IsNumericHost(s) {
 		return false
 	}
 	for label := range strings.SplitSeq(s, ".") {
