@@ -107,6 +107,17 @@ func checkPath(path, escaped string) error {
 	return nil
 }
 
+// escapedPath is the path as it is sent.
+func (t *target) escapedPath() string {
+	if p := t.url.EscapedPath(); p != "" {
+		return p
+	}
+	return "/"
+}
+
+// origin is what two calls have in common when they go to the same server.
+func (t *target) origin() string { return t.scheme + "://" + t.upstream + t.hostPort() }
+
 // hostPort is the host as a URL has it.
 func (t *target) hostPort() string {
 	host := t.host

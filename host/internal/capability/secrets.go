@@ -19,12 +19,13 @@ const maxSecret = 64 << 10
 type Secrets struct {
 	known  map[string]config.Secret
 	values map[string]string
+	masks  map[string]*mask // of those values that are long enough
 }
 
 // ReadSecrets reads every secret from its environment variable or file. One whose variable is unset or empty is
 // absent, which is no error: plugins are told which are there. A file that can't be read is one; all of them come back at once.
 func ReadSecrets(known map[string]config.Secret, environ []string) (*Secrets, error) {
-	s := &Secrets{known: known, values: map[string]string{}}
+	s := &Secrets{known: known, values: map[string]string{}, masks: map[string]*mask{}}
 	var problems []error
 	for _, name := range slices.Sorted(maps.Keys(known)) {
 		value, err := readSecret(name, known[name], environ)
@@ -33,6 +34,9 @@ func ReadSecrets(known map[string]config.Secret, environ []string) (*Secrets, er
 		}
 		if value != "" {
 			s.values[name] = value
+			if m := newMask(value); m != nil {
+				s.masks[name] = m
+			}
 		}
 	}
 	if err := errors.Join(problems...); err != nil {
@@ -97,21 +101,35 @@ func (s *Secrets) Granted(g config.Grant) []string {
 	return names
 }
 
+// bound says why a secret may not go where a call goes; nil is that it may.
+func (s *Secrets) bound(name string, t *target) error {
+	secret, up := s.known[name], t.upstream
+	switch {
+	case up != "" && secret.Upstream != up:
+		return fmt.Errorf("secret %q is not bound to upstream %s: say upstream: %s in secrets.%s", name, up, up, name)
+	case up == "" && !slices.ContainsFunc(secret.Hosts, func(h string) bool { return !strings.HasPrefix(h, "*") && config.MatchHost(h, t.host) }):
+		return fmt.Errorf("secret %q is not bound to %s: add %s to secrets.%s.hosts", name, t.host, t.host, name)
+	case up == "" && t.scheme != "https" && !secret.Insecure && s.Present(name):
+		return insecure(name)
+	}
+	return nil
+}
+
+func insecure(name string) error {
+	return fmt.Errorf("secret %q would travel over plain http: use https, or set secrets.%s.insecure: true", name, name)
+}
+
 // put sets a secret on a request, if it is bound to where the request goes. An absent one is left out: who is called says
 // what it thinks of that.
-func (s *Secrets) put(req *http.Request, name, as, upstream string) error {
-	secret := s.known[name]
-	switch {
-	case upstream != "" && secret.Upstream != upstream:
-		return fmt.Errorf("secret %q is not bound to upstream %s: say upstream: %s in secrets.%s", name, upstream, upstream, name)
-	case upstream == "" && !slices.ContainsFunc(secret.Hosts, func(h string) bool { return config.MatchHost(h, req.URL.Hostname()) }):
-		return fmt.Errorf("secret %q is not bound to %s: add %s to secrets.%s.hosts", name, req.URL.Hostname(), req.URL.Hostname(), name)
+func (s *Secrets) put(req *http.Request, name, as string, t *target) error {
+	if err := s.bound(name, t); err != nil {
+		return err
 	}
 	value := s.values[name]
 	switch {
 	case value == "":
-	case req.URL.Scheme != "https" && !secret.Insecure:
-		return fmt.Errorf("secret %q would travel over plain http: use https, or set secrets.%s.insecure: true", name, name)
+	case req.URL.Scheme != "https" && !s.known[name].Insecure: // an upstream's endpoints say how
+		return insecure(name)
 	case as == "" || as == "bearer":
 		req.Header.Set("Authorization", "Bearer "+value)
 	default:

@@ -81,6 +81,7 @@ type Client struct {
 	ConnectTimeout  time.Duration `yaml:"connect_timeout"`
 	ResponseTimeout time.Duration `yaml:"response_timeout"` // until the response headers
 	ChunkTimeout    time.Duration `yaml:"chunk_timeout"`    // between two chunks of a body
+	MaxResponse     Bytes         `yaml:"max_response"`     // of one body, unpacked; 0 is no bound
 }
 
 // Upstream is a service the host calls by name, with a pool of its own.
@@ -93,6 +94,7 @@ type Upstream struct {
 	ConnectTimeout  time.Duration `yaml:"connect_timeout"`
 	ResponseTimeout time.Duration `yaml:"response_timeout"`
 	ChunkTimeout    time.Duration `yaml:"chunk_timeout"`
+	MaxResponse     Bytes         `yaml:"max_response"` // of one body, unpacked; 0 is no bound
 	Auth            Auth          `yaml:"auth"`
 }
 

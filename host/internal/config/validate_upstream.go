@@ -33,6 +33,7 @@ func (v *validator) upstreams() {
 		v.positive(p.key("connect_timeout"), u.ConnectTimeout)
 		v.positive(p.key("response_timeout"), u.ResponseTimeout)
 		v.positive(p.key("chunk_timeout"), u.ChunkTimeout)
+		v.size(p.key("max_response"), u.MaxResponse, 0, TiB)
 
 		auth := p.key("auth")
 		v.as(auth, u.Auth.As, u.Auth.Secret)
