@@ -205,7 +205,7 @@ func setHeaders(req *http.Request, fields []abi.Field) error {
 		if !validHeader(h) {
 			return &abi.Error{Code: abi.Invalid, Text: fmt.Sprintf("fetch: %.80q is no header in lower case, or its value holds a control character", h.Name)}
 		}
-		if reserved(h.Name) {
+		if abi.HostHeader(h.Name) {
 			return &abi.Error{Code: abi.Invalid, Text: fmt.Sprintf("fetch: the header %.80q is the host's to set: leave it out", h.Name)}
 		}
 		if h.Name == "accept-encoding" {
@@ -225,16 +225,6 @@ func unpackable(codings string) string {
 		return "gzip"
 	}
 	return "identity"
-}
-
-// reserved is what speaks of the connection, of where the request goes or of whom it is from.
-func reserved(name string) bool {
-	switch name {
-	case "host", "connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "content-length", "expect",
-		"http2-settings", "forwarded", "via", "x-real-ip":
-		return true
-	}
-	return strings.HasPrefix(name, "proxy-") || strings.HasPrefix(name, "x-forwarded-")
 }
 
 // validHeader wants a name in lower case, so that no other spelling of a reserved one passes.
