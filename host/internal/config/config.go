@@ -95,6 +95,7 @@ type Upstream struct {
 	ResponseTimeout time.Duration `yaml:"response_timeout"`
 	ChunkTimeout    time.Duration `yaml:"chunk_timeout"`
 	MaxResponse     Bytes         `yaml:"max_response"` // of one body, unpacked; 0 is no bound
+	Proxy           string        `yaml:"proxy"`        // http://host:port that all calls go through; "" is none. Private speaks of its address then
 	Auth            Auth          `yaml:"auth"`
 }
 

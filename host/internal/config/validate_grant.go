@@ -153,7 +153,9 @@ func (v *validator) covered(p path, endpoint string, grants []Fetch) {
 	if u.Port() != "" {
 		port, _ = strconv.Atoi(u.Port())
 	}
-	if !slices.ContainsFunc(grants, func(f Fetch) bool { return f.Host != "" && MatchHost(f.Host, host) && f.Scheme == u.Scheme && f.Port == port }) {
+	if !slices.ContainsFunc(grants, func(f Fetch) bool {
+		return f.Host != "" && MatchHost(f.Host, host) && f.Scheme == u.Scheme && f.Port == port
+	}) {
 		v.fault(p, "no grant covers this endpoint; add to grant.fetch: {%s, methods: [GET, POST], paths: [%s]}", hostGrant(u.Scheme, host, port), grantPath(u))
 	}
 }
