@@ -210,3 +210,5 @@ func serve(t testing.TB, h http.HandlerFunc) *httptest.Server {
 	t.Cleanup(s.Close)
 	return s
 }
+
+func discarded() *slog.Logger { return slog.New(slog.DiscardHandler) }
