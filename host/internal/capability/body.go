@@ -79,9 +79,10 @@ func coding(h http.Header) (packed bool, err error) {
 		return false, nil
 	case "gzip", "x-gzip":
 		return true, nil
-	default:
-		return false, &abi.Error{Code: abi.Reset, Text: fmt.Sprintf("the answer has the content coding %.40q, which nobody asked for: only gzip is unpacked", c)}
+	case "br", "zstd", "deflate", "compress":
+		return false, &abi.Error{Code: abi.Reset, Text: "the answer has the content coding " + c + ", which nobody asked for: only gzip is unpacked"}
 	}
+	return false, &abi.Error{Code: abi.Reset, Text: "the answer has a content coding that nobody asked for: only gzip, once, is unpacked"}
 }
 
 // bounded ends an answer that is longer than it may be. What comes before is passed on.

@@ -61,6 +61,9 @@ func (h *hop) next(resp *http.Response) (*hop, error) {
 	if location == "" {
 		return nil, nil
 	}
+	for _, m := range h.masks { // a secret goes neither there nor into a message
+		location = m.text(location)
+	}
 	from := address(h.target)
 	to, err := h.resolve(resp.Request.URL, location)
 	if err != nil {
