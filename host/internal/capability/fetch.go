@@ -166,13 +166,11 @@ func authorize(req *http.Request, parts *Parts, h *hop, grant *config.Fetch) err
 		if name == "" {
 			return nil
 		}
-		if err := parts.Secrets.put(req, name, as, h.target); err != nil {
-			return err
-		}
-		if m := parts.Secrets.masks[name]; m != nil && !slices.Contains(h.masks, m) {
+		m, err := parts.Secrets.put(req, name, as, h.target)
+		if m != nil && !slices.Contains(h.masks, m) {
 			h.masks = append(h.masks, m)
 		}
-		return nil
+		return err
 	}
 	if h.target.upstream != "" {
 		u := parts.Named[h.target.upstream]

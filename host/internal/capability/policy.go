@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/patchbay-run/patchbay/host/internal/config"
 )
@@ -98,6 +99,13 @@ func checkPath(path, escaped string) error {
 		return errors.New("the URL's path does not begin with /")
 	case strings.Contains(path, "\\"), strings.Contains(escaped, "%2f"), strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f }):
 		return errors.New("the URL's path holds an escaped slash, a backslash or a control character")
+	case !utf8.ValidString(path):
+		return errors.New("the URL's path is not UTF-8") // some servers read %c0%ae as a dot
+	}
+	for _, twice := range []string{"%2e", "%2f", "%5c"} {
+		if strings.Contains(strings.ToLower(path), twice) {
+			return fmt.Errorf("the URL's path holds %s that is escaped twice", twice)
+		}
 	}
 	for segment := range strings.SplitSeq(path, "/") {
 		if name, _, _ := strings.Cut(segment, ";"); name == "." || name == ".." {

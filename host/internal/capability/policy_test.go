@@ -107,6 +107,7 @@ func TestURLsThatAreRefused(t *testing.T) {
 	for _, path := range []string{
 		"/.", "/..", "/../x", "/a/../b", "/a/./b", "/a/..", "/%2e%2e/x", "/a/%2E%2e", "/a/.%2e/b", "/a/%2e/b", "/a/..;/b", "/a/..;x=1/b", "/a/.;/b", "/a/%2e%2e%3b/b",
 		`/a\b`, `/a\..\b`, "/a%5cb", "/a%5Cb", "/a%2fb", "/a%2Fb", "/%2f", "/a%00", "/a%0d%0ab", "/a%7f", "/a#b", "/a?q=a b",
+		"/a/%252e%252e/b", "/a%252Fb", "/a/%255c..", "/%c0%ae%c0%ae/b", "/%ff",
 	} {
 		g.refuses(t, ask("GET", server.URL+path), abi.Invalid)
 		g.refuses(t, ask("GET", "upstream://up"+path), abi.Invalid)
