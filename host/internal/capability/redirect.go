@@ -95,6 +95,9 @@ func (h *hop) resolve(at *url.URL, location string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("its Location cannot be read")
 	}
+	if to.Scheme != "https" && to.Scheme != "http" { // an upstream is named by its own plugin, and by no server
+		return "", fmt.Errorf("it leads to neither https nor http")
+	}
 	to.Fragment, to.RawFragment = "", "" // never sent
 	if h.target.upstream == "" || to.Scheme != at.Scheme || !strings.EqualFold(to.Host, at.Host) || to.User != nil {
 		return to.String(), nil

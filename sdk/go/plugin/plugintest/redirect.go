@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -42,7 +43,7 @@ func (at *hop) follow() (*http.Response, *abi.Error, error) {
 			return nil, nil, err
 		}
 		location := res.Header.Get("Location")
-		if first == 0 || location == "" || !strings.Contains(" 301 302 303 307 308 ", fmt.Sprintf(" %d ", res.StatusCode)) {
+		if first == 0 || location == "" || !slices.Contains([]int{301, 302, 303, 307, 308}, res.StatusCode) {
 			return res, nil, nil
 		}
 		res.Body.Close()
@@ -63,6 +64,9 @@ func (at *hop) next(status int, location string) *abi.Error {
 	to, err := before.Parse(location)
 	if err != nil {
 		return &abi.Error{Code: abi.Denied, Text: "fetch: a redirect's Location cannot be read"}
+	}
+	if to.Scheme != before.Scheme && to.Scheme != "https" && to.Scheme != "http" {
+		return &abi.Error{Code: abi.Denied, Text: "fetch: a redirect leads to neither https nor http"}
 	}
 	to.Fragment = ""
 	method := at.req.Method
