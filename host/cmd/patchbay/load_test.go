@@ -174,7 +174,7 @@ func startServer(b *testing.B, config string) *serverProcess {
 	}
 }
 
-func freeAddr(b *testing.B) string {
+func freeAddr(b testing.TB) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"log"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -71,7 +72,10 @@ and flags; the later wins.`,
 			if err != nil {
 				return err
 			}
-			a, err := app.New(c.Context(), app.Options{Config: o, Version: version(), Log: p.logger(settings.Log)})
+			logger := p.logger(settings.Log)
+			log.SetFlags(0)
+			log.SetOutput(aside{logger})
+			a, err := app.New(c.Context(), app.Options{Config: o, Version: version(), Log: logger})
 			if err != nil {
 				return err
 			}
@@ -92,6 +96,16 @@ func (p *process) collectLess() {
 	if !slices.ContainsFunc(p.environ, func(v string) bool { return strings.HasPrefix(v, "GOGC=") }) {
 		debug.SetGCPercent(300)
 	}
+}
+
+// aside takes what net/http says to the standard logger, without the bytes of foreign servers that it quotes: they may be a key
+// that was sent back.
+type aside struct{ log *slog.Logger }
+
+func (a aside) Write(p []byte) (int, error) {
+	text, _, _ := strings.Cut(string(p), "\"")
+	a.log.Debug("the standard library remarks", "what", strings.TrimSpace(text))
+	return len(p), nil
 }
 
 func (p *process) logger(c config.Log) *slog.Logger {

@@ -130,7 +130,7 @@ func (a *App) parts(c *config.Config, old *capability.Parts) (*capability.Parts,
 	if err != nil {
 		return nil, err
 	}
-	return &capability.Parts{Upstreams: set, Named: c.Upstreams, Secrets: secrets}, nil
+	return &capability.Parts{Upstreams: set, Client: c.Client, Named: c.Upstreams, Secrets: secrets}, nil
 }
 
 // observe makes what counts and measures.

@@ -102,6 +102,7 @@ func (a *App) Reload(ctx context.Context) error {
 		return errClosing
 	}
 	before := a.state.Load()
+	a.refreshSecrets(before)
 	c, err := config.Load(a.options.Config)
 	if err != nil {
 		return a.reject(err)
@@ -139,6 +140,18 @@ func (a *App) Reload(ctx context.Context) error {
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// refreshSecrets reads the secrets of all that serves again: a key may change while the configuration, or a plugin's file, is broken.
+func (a *App) refreshSecrets(s *state) {
+	if err := s.parts.Secrets.Refresh(); err != nil {
+		a.log.Warn("the secrets stay as they were", "error", err)
+	}
+	for _, p := range s.plugins {
+		if p.host != nil && p.host.Parts() != s.parts {
+			_ = p.host.Parts().Secrets.Refresh() // it is stale, and its problem is told
+		}
+	}
 }
 
 // reject keeps everything as it is and remembers why.

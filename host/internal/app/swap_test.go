@@ -126,6 +126,18 @@ func TestSwapOfSecretAlone(t *testing.T) {
 		p.ok("GET", "/api/models", "")
 		return <-keys == "Bearer second"
 	})
+	// A configuration that nobody has mended yet is no reason to go on with an old key.
+	good, err := os.ReadFile(p.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace(t, p.file, string(good)+"\nnonsense: true\n")
+	eventually(t, "the mistake is a reason", func() bool { return strings.Contains(p.reasons(), "nonsense") })
+	replace(t, key, "third\n")
+	eventually(t, "the third key", func() bool {
+		p.ok("GET", "/api/models", "")
+		return <-keys == "Bearer third"
+	})
 }
 
 // variant is a plugin's module with another version in its manifest. It is in the cache of compiled code, since nobody

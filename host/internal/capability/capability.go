@@ -16,6 +16,7 @@ import (
 // Parts is what capabilities are made from, of one configuration.
 type Parts struct {
 	Upstreams *upstream.Set
+	Client    config.Client
 	Named     map[string]config.Upstream
 	Secrets   *Secrets
 }

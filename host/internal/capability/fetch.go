@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/patchbay-run/patchbay/host/internal/config"
@@ -23,46 +24,115 @@ type fetch struct {
 
 func newFetch(h *Host, p Plugin) wasm.Capability { return (&fetch{h, p}).do }
 
-// do passes one call through policy, secret and pool. Redirects are not followed: the guest gets them as answers,
-// and where they point is a call of its own.
+// do passes a call, and each of its redirects, through policy, secret and pool.
 func (f *fetch) do(ctx context.Context, in *wasm.Operation) (*wasm.Reply, error) {
 	t, err := parseTarget(abi.Get(in.Fields, ":method"), abi.Get(in.Fields, ":url"))
 	if err != nil {
 		return nil, &abi.Error{Code: abi.Invalid, Text: "fetch: " + err.Error()}
 	}
-	grant, covered := grantFor(f.plugin.Grant, t, in.Name)
-	switch {
-	case grant != nil:
-	case covered:
-		return nil, f.refuse(in, fmt.Sprintf("plugin %q may not use secret %.80q for %s: add secret: %.80s to that line of its grant.fetch", f.plugin.Name, in.Name, address(t), yaml(in.Name)))
-	default:
-		return nil, f.refuse(in, fmt.Sprintf("plugin %q may not %s %s: add to its grant.fetch: %s", f.plugin.Name, t.method, address(t), missing(t, in.Name)))
+	redirects, err := maxRedirects(in.Fields)
+	if err != nil {
+		return nil, err
 	}
 	timeout := in.Timeout
 	if timeout == 0 {
 		timeout = longestHead
 	}
 	head := newHeadContext(ctx, timeout)
-	resp, err := f.call(head, in, t, grant)
+	h := &hop{target: t, fields: in.Fields, body: in.Body, stream: in.Stream, secret: in.Name}
+	reply, err := f.follow(head, in, h, redirects)
 	head.headArrived()
 	if err != nil {
 		head.cancel(nil)
-		return nil, f.explain(in, err)
+		return nil, err
 	}
-	length := resp.ContentLength
-	if t.method == http.MethodHead {
-		length = 0 // what the header says is the length of another answer
-	}
-	return &wasm.Reply{
-		Status: resp.StatusCode,
-		Fields: headers(resp.Header),
-		Body:   &body{resp.Body, head.cancel},
-		Length: length,
-	}, nil
+	return reply, nil
 }
 
-func (f *fetch) call(ctx context.Context, in *wasm.Operation, t *target, grant *config.Fetch) (*http.Response, error) {
+// follow makes the call and goes where it is redirected to, as far as the guest wants it.
+func (f *fetch) follow(head *headContext, in *wasm.Operation, h *hop, redirects int) (*wasm.Reply, error) {
 	parts := f.host.Parts()
+	for n := 0; ; n++ {
+		grant, err := f.allow(in, parts, h)
+		if err != nil {
+			return nil, err
+		}
+		resp, err := f.call(head, in, parts, h, grant)
+		if errors.Is(err, upstream.ErrBlocked) {
+			return nil, f.blocked(in, h, err)
+		}
+		if err != nil {
+			return nil, f.explain(in, coded(err, h.masks))
+		}
+		var next *hop
+		if redirects > 0 {
+			next, err = h.next(resp)
+		}
+		switch {
+		case err == nil && next == nil:
+			reply, err := f.reply(parts, h, resp, head.cancel)
+			if err != nil {
+				discard(resp)
+				return nil, f.explain(in, coded(err, h.masks))
+			}
+			return reply, nil
+		case err == nil && n == redirects:
+			err = &abi.Error{Code: abi.Limit, Text: fmt.Sprintf("fetch: over %d redirects, the last from %s", redirects, address(h.target))}
+		case err != nil:
+			err = f.refuse(in, fmt.Sprintf("plugin %q: %v", f.plugin.Name, err))
+		}
+		discard(resp)
+		if err != nil {
+			return nil, err
+		}
+		h = next
+	}
+}
+
+// allow finds the line of the grant that covers a hop. A redirect takes the secret only where a line gives it to.
+func (f *fetch) allow(in *wasm.Operation, parts *Parts, h *hop) (*config.Fetch, error) {
+	grant, covered := grantFor(f.plugin.Grant, h.target, h.secret)
+	if h.from != "" && (grant == nil && covered || grant != nil && h.secret != "" && parts.Secrets.bound(h.secret, h.target) != nil) {
+		h.secret = ""
+		grant, covered = grantFor(f.plugin.Grant, h.target, "")
+	}
+	switch {
+	case grant != nil:
+		return grant, nil
+	case covered:
+		return nil, f.refuse(in, fmt.Sprintf("plugin %q may not use secret %.80q for %s: add secret: %.80s to that line of its grant.fetch", f.plugin.Name, h.secret, address(h.target), yaml(h.secret)))
+	}
+	redirected := ""
+	if h.from != "" {
+		redirected = ", where " + h.from + " redirects to"
+	}
+	return nil, f.refuse(in, fmt.Sprintf("plugin %q may not %s %s%s: add to its grant.fetch: %s", f.plugin.Name, h.target.method, address(h.target), redirected, missing(h.target, h.secret)))
+}
+
+// reply is the answer as the guest gets it.
+func (f *fetch) reply(parts *Parts, h *hop, resp *http.Response, cancel context.CancelCauseFunc) (*wasm.Reply, error) {
+	limit, setting := parts.Client.MaxResponse, "client.max_response"
+	if u := h.target.upstream; u != "" {
+		limit, setting = parts.Named[u].MaxResponse, "upstreams."+u+".max_response"
+	}
+	b, length, err := open(resp, int64(limit), setting, h.masks, cancel)
+	if err != nil {
+		return nil, err
+	}
+	fields := headers(resp.Header)
+	if h.from != "" {
+		fields = append(fields, abi.Field{Name: ":url", Value: h.target.url.String()})
+	}
+	for i := range fields {
+		for _, m := range h.masks {
+			fields[i].Value = m.text(fields[i].Value)
+		}
+	}
+	return &wasm.Reply{Status: resp.StatusCode, Fields: fields, Body: b, Length: length}, nil
+}
+
+func (f *fetch) call(ctx context.Context, in *wasm.Operation, parts *Parts, h *hop, grant *config.Fetch) (*http.Response, error) {
+	t := h.target
 	var named *upstream.Upstream
 	to := *t.url
 	if t.upstream != "" {
@@ -70,47 +140,48 @@ func (f *fetch) call(ctx context.Context, in *wasm.Operation, t *target, grant *
 		if !ok {
 			return nil, &abi.Error{Code: abi.Invalid, Text: fmt.Sprintf("fetch: there is no upstream %q: add it to upstreams", t.upstream)}
 		}
-		path := t.url.EscapedPath()
-		if path == "" {
-			path = "/"
-		}
-		built, err := u.URL(path, t.url.RawQuery)
+		built, err := u.URL(t.escapedPath(), t.url.RawQuery)
 		if err != nil {
 			return nil, &abi.Error{Code: abi.Invalid, Text: "fetch: " + err.Error()}
 		}
 		named, to = u, *built
 	}
 	req := (&http.Request{Method: t.method, URL: &to, Host: to.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}}).WithContext(ctx)
-	if err := setHeaders(req, in.Fields); err != nil {
+	if err := setHeaders(req, h.fields); err != nil {
 		return nil, err
 	}
-	if err := authorize(req, parts, t, grant, in.Name); err != nil {
+	if err := authorize(req, parts, h, grant); err != nil {
 		return nil, f.refuse(in, fmt.Sprintf("plugin %q: %v", f.plugin.Name, err))
 	}
-	setBody(req, in)
+	setBody(req, h)
 	if named == nil {
 		return parts.Upstreams.Shared().Do(req, upstream.Policy{Private: grant.Private, Owner: f.plugin.Name})
 	}
 	return named.Do(req, upstream.Policy{})
 }
 
-// authorize puts in the upstream's own secret, and the one that the guest named.
-func authorize(req *http.Request, parts *Parts, t *target, grant *config.Fetch, secret string) error {
-	if t.upstream != "" {
-		u := parts.Named[t.upstream]
+// authorize puts in the upstream's own secret, and the one that the guest named, and notes what to look for in the answer.
+func authorize(req *http.Request, parts *Parts, h *hop, grant *config.Fetch) error {
+	put := func(name, as string) error {
+		if name == "" {
+			return nil
+		}
+		m, err := parts.Secrets.put(req, name, as, h.target)
+		if m != nil && !slices.Contains(h.masks, m) {
+			h.masks = append(h.masks, m)
+		}
+		return err
+	}
+	if h.target.upstream != "" {
+		u := parts.Named[h.target.upstream]
 		if isDemo(u) {
 			return nil
 		}
-		if u.Auth.Secret != "" {
-			if err := parts.Secrets.put(req, u.Auth.Secret, u.Auth.As, t.upstream); err != nil {
-				return err
-			}
+		if err := put(u.Auth.Secret, u.Auth.As); err != nil {
+			return err
 		}
 	}
-	if secret == "" {
-		return nil
-	}
-	return parts.Secrets.put(req, secret, grant.As, t.upstream)
+	return put(h.secret, grant.As)
 }
 
 // isDemo says whether an upstream is the server's own demo, which needs no secret and gets none.
@@ -132,8 +203,11 @@ func setHeaders(req *http.Request, fields []abi.Field) error {
 		if !validHeader(h) {
 			return &abi.Error{Code: abi.Invalid, Text: fmt.Sprintf("fetch: %.80q is no header in lower case, or its value holds a control character", h.Name)}
 		}
-		if reserved(h.Name) {
+		if abi.HostHeader(h.Name) {
 			return &abi.Error{Code: abi.Invalid, Text: fmt.Sprintf("fetch: the header %.80q is the host's to set: leave it out", h.Name)}
+		}
+		if h.Name == "accept-encoding" {
+			h.Value = unpackable(h.Value)
 		}
 		req.Header.Add(h.Name, h.Value)
 	}
@@ -143,14 +217,12 @@ func setHeaders(req *http.Request, fields []abi.Field) error {
 	return nil
 }
 
-// reserved is what speaks of the connection, of where the request goes or of whom it is from.
-func reserved(name string) bool {
-	switch name {
-	case "host", "connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "content-length", "expect",
-		"http2-settings", "forwarded", "via", "x-real-ip":
-		return true
+// unpackable is what the host can unpack of the codings that a guest would take: guests get answers unpacked.
+func unpackable(codings string) string {
+	if strings.Contains(strings.ToLower(codings), "gzip") {
+		return "gzip"
 	}
-	return strings.HasPrefix(name, "proxy-") || strings.HasPrefix(name, "x-forwarded-")
+	return "identity"
 }
 
 // validHeader wants a name in lower case, so that no other spelling of a reserved one passes.
@@ -166,12 +238,12 @@ func isToken(s string) bool {
 	})
 }
 
-func setBody(req *http.Request, in *wasm.Operation) {
+func setBody(req *http.Request, h *hop) {
 	switch {
-	case in.Stream != nil:
-		req.Body, req.ContentLength = feed(in.Stream), -1
-	case len(in.Body) > 0:
-		data := in.Body
+	case h.stream != nil:
+		req.Body, req.ContentLength = feed(h.stream), -1
+	case len(h.body) > 0:
+		data := h.body
 		req.ContentLength = int64(len(data))
 		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
 		req.Body, _ = req.GetBody()
@@ -207,67 +279,37 @@ func headers(h http.Header) []abi.Field {
 	return fields
 }
 
-// body ends the call's context when it is closed.
-type body struct {
-	io.ReadCloser
-	cancel context.CancelCauseFunc
-}
-
-func (b *body) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
-		err = coded(err)
-	}
-	return n, err
-}
-
-func (b *body) Close() error {
-	err := b.ReadCloser.Close()
-	b.cancel(nil)
-	return err
-}
-
 func (f *fetch) refuse(in *wasm.Operation, text string) error {
+	f.remember(in, text)
+	return &abi.Error{Code: abi.Denied, Text: text}
+}
+
+// blocked says which setting would allow the address, if it is meant.
+func (f *fetch) blocked(in *wasm.Operation, h *hop, err error) error {
+	text := fmt.Sprintf("plugin %q: %v", f.plugin.Name, err)
+	if h.from != "" {
+		text += ", where " + h.from + " redirects to"
+	}
+	if u := h.target.upstream; u != "" {
+		text += fmt.Sprintf(": if that is meant, set upstreams.%s.private: true", u)
+	} else {
+		text += ": if that is meant, its line in grant.fetch is " + allowing(h.target, h.secret, true)
+	}
+	f.remember(in, text)
+	return &abi.Error{Code: abi.Blocked, Text: text}
+}
+
+// remember keeps a refusal for the operator.
+func (f *fetch) remember(in *wasm.Operation, text string) {
 	if f.plugin.Refused.Add(text) {
 		f.plugin.Log.Warn("a call was refused", "why", text, "request", in.RequestID)
 	}
-	return &abi.Error{Code: abi.Denied, Text: text}
 }
 
 // explain logs a call that failed, since the guest's text may be all that is left of the cause, and gives it its code.
 func (f *fetch) explain(in *wasm.Operation, err error) error {
-	e := coded(err)
-	if c := e.(*abi.Error); c.Code != abi.Denied && c.Code != abi.Cancelled {
+	if c := err.(*abi.Error); c.Code != abi.Denied && c.Code != abi.Cancelled {
 		f.plugin.Log.Info("a call failed", "why", c.Text, "request", in.RequestID)
 	}
-	return e
-}
-
-// coded maps what an outbound call can give to what the guest is told.
-func coded(err error) error {
-	var already *abi.Error
-	if errors.As(err, &already) {
-		return already
-	}
-	for _, m := range []struct {
-		is   error
-		code abi.Code
-	}{
-		{upstream.ErrPoolTimeout, abi.Pool},
-		{upstream.ErrConnectTimeout, abi.Timeout},
-		{upstream.ErrConnect, abi.Connect},
-		{upstream.ErrResponseTimeout, abi.Timeout},
-		{upstream.ErrChunkTimeout, abi.Timeout},
-		{upstream.ErrBlocked, abi.Blocked},
-		{upstream.ErrReset, abi.Reset},
-		{upstream.ErrProtocol, abi.Reset},
-		{context.DeadlineExceeded, abi.Timeout},
-		{context.Canceled, abi.Cancelled},
-		{io.ErrUnexpectedEOF, abi.Reset},
-	} {
-		if errors.Is(err, m.is) {
-			return &abi.Error{Code: m.code, Text: err.Error()}
-		}
-	}
-	return &abi.Error{Code: abi.Reset, Text: err.Error()}
+	return err
 }

@@ -1,6 +1,7 @@
 package capability
 
 import (
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -45,6 +46,49 @@ func FuzzTarget(f *testing.F) {
 		}
 		if allowed, _ := grantFor(config.Grant{}, a, ""); allowed != nil {
 			t.Fatalf("%.300q is allowed without a grant", raw)
+		}
+	})
+}
+
+// FuzzLocation wants a redirect, whatever its Location, to lead where the policy will judge it: an upstream's to stay below its
+// endpoint, and none to carry the secret.
+func FuzzLocation(f *testing.F) {
+	for _, s := range []string{
+		"/base/v1/x", "x", "../y", "//h/", "http://127.0.0.1:1/base/v1?a#b", "http://127.0.0.1:1/base/../etc", "http://127.0.0.1:1/base%2f..%2fx", "https://a@b/", "/base", "?q", "#", "\\\\h", "/base/v1/%2e%2e/x", "/tvly-4711-do-not-tell",
+	} {
+		f.Add(s, true)
+		f.Add(s, false)
+	}
+	m := newMask("tvly-4711-do-not-tell")
+	f.Fuzz(func(t *testing.T, location string, named bool) {
+		called, _ := url.Parse("http://127.0.0.1:1/base/v1/models?q")
+		raw := called.String()
+		if named {
+			raw = "upstream://up/v1/models?q"
+		}
+		from, err := parseTarget("GET", raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := &hop{target: from, masks: []*mask{m}}
+		next, err := h.next(&http.Response{StatusCode: 307, Header: http.Header{"Location": {location}}, Request: &http.Request{URL: called}})
+		if err != nil || next == nil {
+			return
+		}
+		to := next.target
+		if strings.Contains(to.url.String(), "tvly-4711-do-not-tell") {
+			t.Fatalf("%q leads to %s, with the secret", location, to.url)
+		}
+		again, err := parseTarget("GET", to.url.String())
+		if len(to.url.String()) <= maxURL && (err != nil || again.origin() != to.origin() || again.path != to.path) {
+			t.Fatalf("%q leads to %s, and read again to %v, %v", location, to.url, again, err)
+		}
+		if to.upstream == "" {
+			return
+		}
+		want, err := called.Parse(m.text(location))
+		if err != nil || !named || to.upstream != "up" || want.EscapedPath() != "/base"+to.escapedPath() {
+			t.Fatalf("%q leads to %s, which is not at %v", location, to.url, want)
 		}
 	})
 }

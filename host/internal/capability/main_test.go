@@ -62,7 +62,7 @@ func (s setup) guest(t testing.TB) *guest {
 		t.Fatal(err)
 	}
 	g := &guest{refused: &capability.Refusals{}, log: &logged{}}
-	g.host = capability.NewHost(&capability.Parts{Upstreams: set, Named: s.named, Secrets: secrets})
+	g.host = capability.NewHost(&capability.Parts{Upstreams: set, Client: c, Named: s.named, Secrets: secrets})
 	g.fetch = capability.For(g.host, capability.Plugin{
 		Name: "probe", Grant: config.Grant{Fetch: s.grant}, Refused: g.refused,
 		Log: slog.New(slog.NewTextHandler(g.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -210,3 +210,5 @@ func serve(t testing.TB, h http.HandlerFunc) *httptest.Server {
 	t.Cleanup(s.Close)
 	return s
 }
+
+func discarded() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -12,6 +12,12 @@ const maxShown = 256
 
 // missing is the line of grant.fetch that would allow a call, to be pasted as it is.
 func missing(t *target, secret string) string {
+	addr, err := netip.ParseAddr(t.host)
+	return allowing(t, secret, t.host == "localhost" || err == nil && (addr.IsLoopback() || addr.IsPrivate()))
+}
+
+// allowing is a line of grant.fetch for a call.
+func allowing(t *target, secret string, private bool) string {
 	var b strings.Builder
 	if t.upstream != "" {
 		fmt.Fprintf(&b, "- {upstream: %s", yaml(t.upstream))
@@ -23,7 +29,7 @@ func missing(t *target, secret string) string {
 		if t.port != defaultPort(t.scheme) {
 			fmt.Fprintf(&b, ", port: %d", t.port)
 		}
-		if addr, err := netip.ParseAddr(t.host); t.host == "localhost" || err == nil && (addr.IsLoopback() || addr.IsPrivate()) {
+		if private {
 			b.WriteString(", private: true")
 		}
 	}

@@ -3,10 +3,12 @@ package capability
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/patchbay-run/patchbay/host/internal/config"
 )
@@ -52,8 +54,13 @@ func parseTarget(method, raw string) (*target, error) {
 		return nil, errors.New("the URL has a fragment, which is never sent")
 	case strings.Contains(u.RawQuery, " "):
 		return nil, errors.New("the URL's query holds a space: escape it")
-	case strings.HasSuffix(t.host, "."), strings.ContainsFunc(u.Hostname(), func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '%' }):
+	case strings.Contains("."+t.host+".", ".."), strings.ContainsFunc(u.Hostname(), func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '%' }):
 		return nil, errors.New("the URL's host is neither a plain name nor an address: write an international name in its xn-- form")
+	}
+	if addr, err := netip.ParseAddr(t.host); err == nil {
+		t.host = addr.String() // one spelling of an IPv6 address
+	} else if config.IsNumericHost(t.host) {
+		return nil, errors.New("the URL's host is a number: write an address as four decimal numbers, without zeros before them")
 	}
 	if err := checkPath(t.path, u.EscapedPath()); err != nil {
 		return nil, err
@@ -92,6 +99,13 @@ func checkPath(path, escaped string) error {
 		return errors.New("the URL's path does not begin with /")
 	case strings.Contains(path, "\\"), strings.Contains(escaped, "%2f"), strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f }):
 		return errors.New("the URL's path holds an escaped slash, a backslash or a control character")
+	case !utf8.ValidString(path):
+		return errors.New("the URL's path is not UTF-8") // some servers read %c0%ae as a dot
+	}
+	for _, twice := range []string{"%2e", "%2f", "%5c"} {
+		if strings.Contains(strings.ToLower(path), twice) {
+			return fmt.Errorf("the URL's path holds %s that is escaped twice", twice)
+		}
 	}
 	for segment := range strings.SplitSeq(path, "/") {
 		if name, _, _ := strings.Cut(segment, ";"); name == "." || name == ".." {
@@ -100,6 +114,17 @@ func checkPath(path, escaped string) error {
 	}
 	return nil
 }
+
+// escapedPath is the path as it is sent.
+func (t *target) escapedPath() string {
+	if p := t.url.EscapedPath(); p != "" {
+		return p
+	}
+	return "/"
+}
+
+// origin is what two calls have in common when they go to the same server.
+func (t *target) origin() string { return t.scheme + "://" + t.upstream + t.hostPort() }
 
 // hostPort is the host as a URL has it.
 func (t *target) hostPort() string {
@@ -140,7 +165,7 @@ func covers(f *config.Fetch, t *target) bool {
 	if port == 0 {
 		port = defaultPort(scheme)
 	}
-	return strings.EqualFold(f.Host, t.host) && scheme == t.scheme && port == t.port
+	return config.MatchHost(f.Host, t.host) && scheme == t.scheme && port == t.port
 }
 
 func defaultPort(scheme string) int {

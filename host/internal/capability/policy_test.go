@@ -83,6 +83,19 @@ func TestAGrantNamesMethodSchemeHostAndPort(t *testing.T) {
 	g.must(t, ask("POST", server.URL))
 }
 
+// TestHostsBelowADomain makes calls that ended before they began: policy alone tells them apart.
+func TestHostsBelowADomain(t *testing.T) {
+	g := setup{grant: []config.Fetch{{Host: "*.example.com", Methods: []string{"GET"}, Paths: []string{"/"}}}}.guest(t)
+	for host, want := range map[string]abi.Code{
+		"a.example.com": abi.Cancelled, "A.B.EXAMPLE.com.": abi.Cancelled, "example.com": abi.Denied, "aexample.com": abi.Denied,
+		"a.example.com.evil.net": abi.Denied, "a.example.org": abi.Denied, ".example.com": abi.Invalid, "a..example.com": abi.Invalid, "a.example.com:8443": abi.Denied,
+	} {
+		if _, _, err := g.do(ended(), ask("GET", "https://"+host+"/")); code(err) != want {
+			t.Errorf("%s: %v, want %v", host, err, want)
+		}
+	}
+}
+
 // TestURLsThatAreRefused holds URLs that a server, a proxy or a resolver could take for another one than the policy did.
 func TestURLsThatAreRefused(t *testing.T) {
 	server := record(t)
@@ -94,6 +107,7 @@ func TestURLsThatAreRefused(t *testing.T) {
 	for _, path := range []string{
 		"/.", "/..", "/../x", "/a/../b", "/a/./b", "/a/..", "/%2e%2e/x", "/a/%2E%2e", "/a/.%2e/b", "/a/%2e/b", "/a/..;/b", "/a/..;x=1/b", "/a/.;/b", "/a/%2e%2e%3b/b",
 		`/a\b`, `/a\..\b`, "/a%5cb", "/a%5Cb", "/a%2fb", "/a%2Fb", "/%2f", "/a%00", "/a%0d%0ab", "/a%7f", "/a#b", "/a?q=a b",
+		"/a/%252e%252e/b", "/a%252Fb", "/a/%255c..", "/%c0%ae%c0%ae/b", "/%ff",
 	} {
 		g.refuses(t, ask("GET", server.URL+path), abi.Invalid)
 		g.refuses(t, ask("GET", "upstream://up"+path), abi.Invalid)
@@ -102,7 +116,7 @@ func TestURLsThatAreRefused(t *testing.T) {
 		"", "/v1", "v1", "//" + at + "/", "http:", "http:///v1", "http://:80/", "http:" + at, "http:/" + at, "http://.", "http://?q",
 		"http://user@" + at, "http://user:pass@" + at, "http://@" + at, "upstream://up@up/", "upstream:up", "upstream:///v1", "upstream://up:80/",
 		"ftp://" + at, "file:///etc/passwd", "unix://" + at, "HTTPS+X://" + at, "http://127.0.0.1:0/", "http://127.0.0.1:65536/", "http://127.0.0.1:99999999999999999999/", "http://127.0.0.1:x/",
-		"http://localhost../", "http://[fe80::1%25eth0]/", "http://münchen.example/", "http://\u212Aelvin.example/", "http://%c5%bfearch.example/",
+		"http://localhost../", "http://2130706433/", "http://127.1/", "http://0x7f.1/", "http://0177.0.0.1/", "http://1.2.3.999/", "http://[fe80::1%25eth0]/", "http://münchen.example/", "http://\u212Aelvin.example/", "http://%c5%bfearch.example/",
 		"http://" + at + "/" + strings.Repeat("a", 8<<10), "http://" + at + "/\r\nx: y", "http://" + at + "/\x00",
 	} {
 		g.refuses(t, ask("GET", url), abi.Invalid)
@@ -161,7 +175,7 @@ func TestTheMissingLineIsTheOneToAdd(t *testing.T) {
 	for _, url := range []string{
 		"https://api.example.com/search", "https://api.example.com/", "https://api.example.com", "https://api.example.com/v1/", "https://api.example.com/a//b",
 		"http://api.example.com:8080/a%20b/c", "https://api.example.com/a,b/{c}", "https://api.example.com/a:b'c\"d", "https://api.example.com/caf%C3%A9",
-		"https://api.example.com/x*y", "https://api.example.com/a/b%3Fc", "https://127.0.0.1/", "http://localhost:3000/x", "https://[2001:db8::1]/x", "https://10/x", "https://api.example.com:80/" + strings.Repeat("long/", 300),
+		"https://api.example.com/x*y", "https://api.example.com/a/b%3Fc", "https://127.0.0.1/", "http://localhost:3000/x", "https://[2001:db8::1]/x", "https://api.example.com:80/" + strings.Repeat("long/", 300),
 		"upstream://up/v1/models",
 	} {
 		g := setup{named: named}.guest(t)

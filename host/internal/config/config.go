@@ -81,6 +81,7 @@ type Client struct {
 	ConnectTimeout  time.Duration `yaml:"connect_timeout"`
 	ResponseTimeout time.Duration `yaml:"response_timeout"` // until the response headers
 	ChunkTimeout    time.Duration `yaml:"chunk_timeout"`    // between two chunks of a body
+	MaxResponse     Bytes         `yaml:"max_response"`     // of one body, unpacked; 0 is no bound
 }
 
 // Upstream is a service the host calls by name, with a pool of its own.
@@ -93,6 +94,8 @@ type Upstream struct {
 	ConnectTimeout  time.Duration `yaml:"connect_timeout"`
 	ResponseTimeout time.Duration `yaml:"response_timeout"`
 	ChunkTimeout    time.Duration `yaml:"chunk_timeout"`
+	MaxResponse     Bytes         `yaml:"max_response"` // of one body, unpacked; 0 is no bound
+	Proxy           string        `yaml:"proxy"`        // http://host:port that all calls go through; "" is none. Private speaks of its address then
 	Auth            Auth          `yaml:"auth"`
 }
 
@@ -158,7 +161,7 @@ type Grant struct {
 type Fetch struct {
 	Upstream string   `yaml:"upstream"`
 	Scheme   string   `yaml:"scheme"` // https unless the file says http
-	Host     string   `yaml:"host"`   // exact
+	Host     string   `yaml:"host"`   // exact, or *.example.com for all below it
 	Port     int      `yaml:"port"`   // the scheme's unless the file says another
 	Methods  []string `yaml:"methods"`
 	Paths    []string `yaml:"paths"` // a path covers itself and what follows a "/"

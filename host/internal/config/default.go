@@ -34,6 +34,7 @@ func Default() *Config {
 			ConnectTimeout:  10 * time.Second,
 			ResponseTimeout: 30 * time.Second,
 			ChunkTimeout:    60 * time.Second,
+			MaxResponse:     64 * MiB,
 		},
 		Upstreams: map[string]Upstream{},
 		Secrets:   map[string]Secret{},
@@ -51,6 +52,7 @@ func DefaultUpstream() Upstream {
 		ConnectTimeout:  10 * time.Second,
 		ResponseTimeout: 10 * time.Minute, // a slow prefill sends its headers late
 		ChunkTimeout:    60 * time.Second,
+		MaxResponse:     64 * MiB,
 	}
 }
 

@@ -20,6 +20,7 @@ func (c *Config) Redacted() map[string]any {
 	for _, upstream := range out["upstreams"].(map[string]any) {
 		u := upstream.(map[string]any)
 		u["endpoints"] = redact(u["endpoints"])
+		u["proxy"] = redact(u["proxy"])
 	}
 	for _, plugin := range out["plugins"].([]any) {
 		p := plugin.(map[string]any)

@@ -68,7 +68,7 @@ func (v *validator) fetchUpstream(p path, f *Fetch) {
 
 // fetchHost judges a grant for one host.
 func (v *validator) fetchHost(p path, f *Fetch) {
-	v.host(p.key("host"), f.Host)
+	v.grantHost(p.key("host"), f.Host)
 	v.oneOf(p.key("scheme"), f.Scheme, "https", "http")
 	if f.Port != 0 {
 		v.number(p.key("port"), int64(f.Port), 1, 65535)
@@ -80,8 +80,12 @@ func (v *validator) fetchHost(p path, f *Fetch) {
 	s, ok := v.secret(at, f.Secret)
 	switch {
 	case !ok:
-	case !slices.Contains(s.Hosts, f.Host):
+	case !slices.ContainsFunc(s.Hosts, func(h string) bool { return MatchHost(f.Host, h) }):
 		if v.known(p.key("host")) {
+			if strings.HasPrefix(f.Host, "*.") {
+				v.fault(at, "the secret %s is bound to no host that this line covers; add them one by one to hosts in secrets.%s", f.Secret, f.Secret)
+				return
+			}
 			v.fault(at, "the secret %s is not bound to this host; add %s to hosts in secrets.%s", f.Secret, f.Host, f.Secret)
 		}
 	case f.Scheme == "http" && !s.Insecure:
@@ -149,7 +153,9 @@ func (v *validator) covered(p path, endpoint string, grants []Fetch) {
 	if u.Port() != "" {
 		port, _ = strconv.Atoi(u.Port())
 	}
-	if !slices.ContainsFunc(grants, func(f Fetch) bool { return f.Host == host && f.Scheme == u.Scheme && f.Port == port }) {
+	if !slices.ContainsFunc(grants, func(f Fetch) bool {
+		return f.Host != "" && MatchHost(f.Host, host) && f.Scheme == u.Scheme && f.Port == port
+	}) {
 		v.fault(p, "no grant covers this endpoint; add to grant.fetch: {%s, methods: [GET, POST], paths: [%s]}", hostGrant(u.Scheme, host, port), grantPath(u))
 	}
 }

@@ -33,6 +33,9 @@ func (v *validator) upstreams() {
 		v.positive(p.key("connect_timeout"), u.ConnectTimeout)
 		v.positive(p.key("response_timeout"), u.ResponseTimeout)
 		v.positive(p.key("chunk_timeout"), u.ChunkTimeout)
+		v.size(p.key("max_response"), u.MaxResponse, 0, TiB)
+
+		v.proxy(p.key("proxy"), u.Proxy, demo)
 
 		auth := p.key("auth")
 		v.as(auth, u.Auth.As, u.Auth.Secret)
@@ -60,6 +63,23 @@ func (v *validator) endpoint(p path, endpoint string) {
 		fault("an endpoint holds no user or password; put them into a secret and name it in auth")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		fault("an endpoint has no query or fragment")
+	}
+}
+
+// proxy wants the address of an HTTP proxy.
+func (v *validator) proxy(p path, proxy string, demo bool) {
+	if proxy == "" {
+		return
+	}
+	u, err := url.Parse(proxy)
+	switch {
+	case err != nil || u.Scheme != "http" || !isHost(strings.ToLower(u.Hostname())) || u.Port() != "" && !isPort(u.Port()) ||
+		strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		v.fault(p, "want the address of an HTTP proxy, such as http://proxy.example.com:3128; got %s", v.text(p, proxy))
+	case u.User != nil:
+		v.fault(p, "a proxy that asks for a password is not supported; got %s", v.text(p, proxy))
+	case demo:
+		v.fault(p, "the demo is inside the server: no proxy stands before it")
 	}
 }
 
@@ -158,7 +178,7 @@ func isHost(s string) bool {
 	if _, err := netip.ParseAddr(s); err == nil {
 		return true
 	}
-	if s == "" || len(s) > 253 {
+	if s == "" || len(s) > 253 || IsNumericHost(s) {
 		return false
 	}
 	for label := range strings.SplitSeq(s, ".") {

@@ -56,7 +56,7 @@ func ungranted(c config.Plugin, w Want) (warnings []string) {
 		warnings = append(warnings, fmt.Sprintf("plugin %q would like to fetch (%s), which its grant does not allow", c.Name, w.Reason))
 	}
 	for _, h := range w.Hosts {
-		if !has(func(f config.Fetch) bool { return strings.EqualFold(f.Host, h) }) {
+		if !has(func(f config.Fetch) bool { return f.Host != "" && config.MatchHost(f.Host, strings.ToLower(h)) }) {
 			warnings = append(warnings, fmt.Sprintf("plugin %q would like to fetch from %s (%s), which its grant does not allow", c.Name, h, w.Reason))
 		}
 	}

@@ -73,6 +73,7 @@ type carrier struct {
 // carriers is never written to. IPv4-mapped addresses are unmapped before.
 var carriers = [...]carrier{
 	{netip.MustParsePrefix("::/96"), "IPv4-compatible", 12, false},
+	{netip.MustParsePrefix("::ffff:0:0:0/96"), "IPv4-translated", 12, false},
 	{netip.MustParsePrefix("64:ff9b::/96"), "NAT64", 12, false},
 	{netip.MustParsePrefix("2002::/16"), "6to4", 2, false},
 	{netip.MustParsePrefix("2001::/32"), "Teredo server", 4, false},

@@ -116,6 +116,9 @@ func (p *Pool) attempt(req *http.Request, body io.ReadCloser, c *conn) (resp *ht
 	x.watch.init(c, cancel)
 	out := req.WithContext(ctx)
 	out.Body = body
+	if p.set.proxy != "" && c.key.scheme == "http" {
+		out.URL = absolute(out.URL)
+	}
 	if hasBody(body) && req.GetBody == nil {
 		x.upload = &upload{ReadCloser: body}
 		out.Body = x.upload

@@ -101,6 +101,7 @@ func dialTCP(ctx context.Context, network, addr string) (net.Conn, error) {
 	dialer := net.Dialer{
 		// One address after the other: a race of two would be two connections in one place.
 		FallbackDelay: -1,
+		Resolver:      c.pool.set.resolver,
 	}
 	if !c.key.policy.Private {
 		// Here, since this is the very address that the kernel is given: a name that resolves to
@@ -112,6 +113,9 @@ func dialTCP(ctx context.Context, network, addr string) (net.Conn, error) {
 			}
 			return checkAddress(at.Addr())
 		}
+	}
+	if proxy := c.pool.set.proxy; proxy != "" {
+		addr = proxy
 	}
 	raw, err := dialer.DialContext(ctx, network, addr)
 	if err != nil {
@@ -133,6 +137,12 @@ func (s settings) dialTLS(ctx context.Context, network, addr string) (net.Conn, 
 	if err != nil {
 		_ = raw.Close()
 		return nil, err
+	}
+	if s.proxy != "" {
+		if err := tunnel(ctx, raw, s.proxy, addr); err != nil {
+			_ = raw.Close()
+			return nil, err
+		}
 	}
 	conf := &tls.Config{}
 	if s.tls != nil {

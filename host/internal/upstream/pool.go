@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -25,6 +26,8 @@ type settings struct {
 	connect, response, chunk time.Duration // 0 is no limit
 	headerLimit              int64         // bytes of a response's headers
 	tls                      *tls.Config
+	resolver                 *net.Resolver // nil is the system's
+	proxy                    string        // host:port that stands between the pool and every server; "" is none
 }
 
 func (s settings) check(path string) error {

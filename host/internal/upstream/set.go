@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"sync"
 
@@ -29,6 +30,7 @@ type Set struct {
 type options struct {
 	headerLimit int64
 	tls         *tls.Config
+	resolver    *net.Resolver
 }
 
 // Option changes what New makes.
@@ -41,6 +43,9 @@ func HeaderLimit(bytes int64) Option { return func(o *options) { o.headerLimit =
 // TLS sets how servers are verified, by a root of one's own for example. The config must not be
 // changed afterwards. The server's name and the protocols are set for each connection.
 func TLS(c *tls.Config) Option { return func(o *options) { o.tls = c } }
+
+// Resolver sets who finds the addresses of names; without it the system does.
+func Resolver(r *net.Resolver) Option { return func(o *options) { o.resolver = r } }
 
 // New makes the pools. Nothing is dialled. resolve turns an endpoint such as "demo:gpustack" into
 // a URL; it may be nil when there is none. All problems of the configuration come back at once,
@@ -71,7 +76,7 @@ func (s *Set) Reload(client config.Client, named map[string]config.Upstream) (*S
 func (s *Set) build(client config.Client, named map[string]config.Upstream, old *Set) error {
 	var problems []error
 	pool := func(name, path string, set settings) *Pool {
-		set.headerLimit, set.tls = s.options.headerLimit, s.options.tls
+		set.headerLimit, set.tls, set.resolver = s.options.headerLimit, s.options.tls, s.options.resolver
 		if err := set.check(path); err != nil {
 			problems = append(problems, err)
 		}
@@ -94,6 +99,7 @@ func (s *Set) build(client config.Client, named map[string]config.Upstream, old 
 		p := pool(name, "upstreams."+name, settings{
 			maxConns: c.MaxConns, maxIdle: c.MaxIdleConns, idle: c.IdleTimeout,
 			connect: c.ConnectTimeout, response: c.ResponseTimeout, chunk: c.ChunkTimeout,
+			proxy: proxyAddr(c.Proxy),
 		})
 		u, err := newUpstream(name, c, p, s.resolve)
 		if err != nil {

@@ -3,7 +3,7 @@
 //
 // It decides which connection a call uses, how long it may take and which addresses may be
 // dialled. It does not decide who may call what, adds no secrets, follows no redirects and reads
-// no proxy from the environment.
+// no proxy from the environment: one is a setting of an upstream.
 package upstream
 
 import (

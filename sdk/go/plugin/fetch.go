@@ -15,7 +15,13 @@ import (
 // ForPipe is the Window of a Call whose reply goes to Response.Pipe: nothing of its body is delivered before it is asked for.
 const ForPipe = -1
 
-const defaultWindow = 64 << 10
+// NoRedirects is the Redirects of a Call whose redirects are replies.
+const NoRedirects = -1
+
+const (
+	defaultWindow    = 64 << 10
+	defaultRedirects = 10
+)
 
 // Call is an HTTP call.
 type Call struct {
@@ -31,12 +37,18 @@ type Call struct {
 	Timeout time.Duration
 	// Window is how many bytes of the reply's body may wait in the plugin's memory; 0 is 64 KiB, the most is 1 MiB. See ForPipe.
 	Window int
+	// Redirects is how many redirects the host follows, at most 20, each as a call of its own by the plugin's grant: a Secret goes only
+	// where it is granted and bound, Header stays with its server but for what says what is understood, and a body is never sent
+	// elsewhere. 0 is 10 for GET and HEAD, and none for other methods, which a redirect may change. See NoRedirects.
+	Redirects int
 }
 
 // Reply is the answer to a Call.
 type Reply struct {
 	Status int
 	Header Header
+	// URL is where the reply came from, when that is not the Call's: redirects were followed.
+	URL string
 	// Body is the answer's body. Read waits for bytes without holding up other requests, and fails with a *FetchError.
 	// Close cancels what is left; it is called when the handler returns.
 	Body io.ReadCloser
@@ -159,6 +171,13 @@ func (rt *runtime) encodeCall(c *Call) bool {
 		method = "GET"
 	}
 	rt.fields = append(rt.fields[:0], abi.Field{Name: ":method", Value: method}, abi.Field{Name: ":url", Value: c.URL})
+	redirects := c.Redirects
+	if redirects == 0 && (method == "GET" || method == "HEAD") {
+		redirects = defaultRedirects
+	}
+	if redirects > 0 {
+		rt.fields = append(rt.fields, abi.Field{Name: ":redirects", Value: strconv.Itoa(redirects)})
+	}
 	return rt.encode(c.Header)
 }
 

@@ -80,6 +80,66 @@ func TestFetch(t *testing.T) {
 	want(t, h.Do("GET", "/", nil), 200, `["hello","POST api.example.com in Bearer s3cret"]`)
 }
 
+// TestFetchRedirects follows those of a GET unless it is told otherwise, and the rest when it is told.
+func TestFetchRedirects(t *testing.T) {
+	var redirects int
+	moved := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n := 0
+		fmt.Sscan(r.FormValue("n"), &n)
+		switch {
+		case r.URL.Path == "/away":
+			http.Redirect(w, r, "https://other.example.com/echo", 302)
+		case n > 0:
+			http.Redirect(w, r, fmt.Sprintf("/r?n=%d", n-1), 302)
+		default:
+			fmt.Fprintf(w, "%s %s %s", r.Method, r.Header.Get("X-In"), r.Header.Get("Authorization"))
+		}
+	})
+	h := one(t, func(w *plugin.Response, r *plugin.Request) error {
+		method, path, _ := strings.Cut(r.RawQuery, " ")
+		reply, err := plugin.Fetch(r.Context(), &plugin.Call{
+			Method: method, URL: base + path, Header: plugin.Header{{Name: "X-In", Value: "in"}, {Name: "Accept", Value: "a"}}, Secret: "key", Redirects: redirects,
+		})
+		if err != nil {
+			return w.JSON(200, err.Error())
+		}
+		b, err := reply.Bytes(1000)
+		return w.JSON(reply.Status, []any{string(b), reply.URL, reply.Header.Get(":url"), err})
+	}, plugintest.Upstream(base, moved), plugintest.Upstream("https://other.example.com", upstream()), plugintest.Secret("key", "s3cret"))
+	for _, c := range []struct {
+		redirects int
+		ask       string
+		status    int
+		want      string
+	}{
+		{0, "GET /r?n=0", 200, `["GET in Bearer s3cret","","",null]`},
+		{0, "GET /r?n=10", 200, `["GET in Bearer s3cret","` + base + `/r?n=0","",null]`},
+		{0, "GET /r?n=11", 200, `"fetch: over 10 redirects`},
+		{3, "GET /r?n=4", 200, `"fetch: over 3 redirects`},
+		{20, "GET /r?n=20", 200, `["GET in Bearer s3cret","` + base + `/r?n=0"`},
+		{plugin.NoRedirects, "GET /r?n=1", 302, `[`},
+		{0, "POST /r?n=1", 302, `[`},
+		{1, "POST /r?n=1", 200, `["GET in Bearer s3cret","` + base + `/r?n=0"`},
+		{0, "GET /away", 200, `["","https://other.example.com/echo","",null]`},
+	} {
+		redirects = c.redirects
+		a := h.Do("GET", "/?"+strings.ReplaceAll(c.ask, "%", "%25"), nil)
+		if a.Status != c.status || !strings.HasPrefix(string(a.Body), c.want) {
+			t.Errorf("%s with %d: %d %s, want %s", c.ask, c.redirects, a.Status, a.Body, c.want)
+		}
+	}
+}
+
+func TestFetchHostsHeaders(t *testing.T) {
+	h := fetching(t, func(w *plugin.Response, r *plugin.Request) error {
+		_, err := plugin.Fetch(r.Context(), &plugin.Call{URL: base + "/echo", Header: plugin.Header{{Name: "Proxy-Authorization", Value: "x"}}})
+		return w.JSON(200, fmt.Sprint(err))
+	})
+	if a := h.Do("GET", "/", nil); !strings.Contains(string(a.Body), "is the host's to set") {
+		t.Errorf("%s", a.Body)
+	}
+}
+
 func TestFetchSizes(t *testing.T) {
 	h := fetching(t, func(w *plugin.Response, r *plugin.Request) error {
 		var window int

@@ -23,6 +23,9 @@ func (op *operation) finish(e *abi.Event, fields, first []byte) {
 		headers, err := abi.ParseBlock(fields)
 		if err == nil {
 			op.reply.Status, op.reply.Header = int(e.Code), headers
+			if n := len(headers) - 1; n >= 0 && headers[n].Name == ":url" { // the host puts it last
+				op.reply.URL, op.reply.Header = headers[n].Value, headers[:n]
+			}
 		} else {
 			op.err = &FetchError{Code: abi.Internal, Text: "headers of the answer: " + err.Error()}
 		}

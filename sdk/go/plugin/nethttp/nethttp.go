@@ -106,9 +106,9 @@ type Transport struct {
 	Timeout time.Duration // until the head of a reply; 0 is the host's limit
 }
 
-// RoundTrip makes the call. A body of unknown length, or over 64 KiB, is sent as it is read. It closes the request's body.
+// RoundTrip makes the call, and no other: an http.Client follows redirects itself. A body of unknown length, or over 64 KiB, is sent as it is read. It closes the request's body.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	call := &plugin.Call{Method: req.Method, URL: req.URL.String(), Secret: t.Secret, Timeout: t.Timeout}
+	call := &plugin.Call{Method: req.Method, URL: req.URL.String(), Secret: t.Secret, Timeout: t.Timeout, Redirects: plugin.NoRedirects}
 	for name, values := range req.Header {
 		for _, v := range values {
 			call.Header.Add(name, v)
@@ -123,10 +123,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			}
 			call.Body = b
 		} else if req.Body != http.NoBody {
-			call.Stream = req.Body
-			if req.ContentLength > 0 {
-				call.Header.Set("content-length", strconv.FormatInt(req.ContentLength, 10))
-			}
+			call.Stream = req.Body // without its length, which is the host's to set
 		}
 	}
 	reply, err := plugin.Fetch(req.Context(), call)

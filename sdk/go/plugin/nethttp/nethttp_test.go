@@ -113,7 +113,7 @@ func TestTransport(t *testing.T) {
 	for name, want := range map[string]string{
 		"none":    "202 Accepted POST Bearer s3cret 0 0 0 <nil>",
 		"small":   "202 Accepted POST Bearer s3cret 5 5 5 <nil>",
-		"big":     "202 Accepted POST Bearer s3cret 204800 204800 204800 <nil>",
+		"big":     "202 Accepted POST Bearer s3cret -1 204800 204800 <nil>",
 		"unknown": "202 Accepted POST Bearer s3cret -1 204800 204800 <nil>",
 	} {
 		if a := h.Do("GET", "/a/"+name, nil); string(a.Body) != want {

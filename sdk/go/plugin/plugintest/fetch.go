@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -126,7 +125,7 @@ func (h *Host) fetch(op *bridge.Op) abi.Code {
 		return code
 	}
 	o.credit, o.opened = int(op.Arg), op.Arg > 0
-	req, fail := h.request(fields, op)
+	req, fail := h.request(fields, op, op.Name)
 	if fail != nil {
 		o.tell(failure(abi.Done, fail.Code, fail.Text))
 		return abi.OK
@@ -134,25 +133,21 @@ func (h *Host) fetch(op *bridge.Op) abi.Code {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	o.cancel = func() { cancel(context.Canceled) }
 	req = req.WithContext(ctx)
-	size, err := strconv.ParseInt(req.Header.Get("Content-Length"), 10, 64)
-	if err != nil {
-		size = -1
-	}
 	if op.Flags&abi.OpEnd == 0 {
 		if len(op.Body) > 0 {
 			o.up = append(o.up, bytes.Clone(op.Body))
 		}
 		o.upCredit = abi.SendCredit
-		req.Body, req.ContentLength = io.NopCloser(&sending{o}), size
+		req.Body, req.ContentLength = io.NopCloser(&sending{o}), -1
 	}
 	timeout := time.Duration(op.Arg64) * time.Millisecond
 	h.work.Add(1)
-	go h.call(o, req, timeout, cancel)
+	go h.call(o, newHop(h, req, fields, op), timeout, cancel)
 	return abi.OK
 }
 
 // request is the call as a request to the upstream's loopback server, or why it is not made.
-func (h *Host) request(fields []abi.Field, op *bridge.Op) (*http.Request, *abi.Error) {
+func (h *Host) request(fields []abi.Field, op *bridge.Op, secret string) (*http.Request, *abi.Error) {
 	method, rawURL := abi.Get(fields, ":method"), abi.Get(fields, ":url")
 	at, err := url.Parse(rawURL)
 	if err != nil || at.Host == "" {
@@ -180,16 +175,19 @@ func (h *Host) request(fields []abi.Field, op *bridge.Op) (*http.Request, *abi.E
 	}
 	req.Host = at.Host
 	for _, f := range fields {
+		if abi.HostHeader(f.Name) {
+			return nil, &abi.Error{Code: abi.Invalid, Text: fmt.Sprintf("fetch: the header %q is the host's to set: leave it out", f.Name)}
+		}
 		if !strings.HasPrefix(f.Name, ":") {
 			req.Header.Add(f.Name, f.Value)
 		}
 	}
-	if op.Name != "" {
-		secret := abi.Get(h.secrets, op.Name)
-		if secret == "" {
-			return nil, &abi.Error{Code: abi.Denied, Text: fmt.Sprintf("no grant allows the secret %q (in a test: the option plugintest.Secret)", op.Name)}
+	if secret != "" {
+		value := abi.Get(h.secrets, secret)
+		if value == "" {
+			return nil, &abi.Error{Code: abi.Denied, Text: fmt.Sprintf("no grant allows the secret %q (in a test: the option plugintest.Secret)", secret)}
 		}
-		req.Header.Set("Authorization", "Bearer "+secret)
+		req.Header.Set("Authorization", "Bearer "+value)
 	}
 	return req, nil
 }
@@ -242,16 +240,22 @@ func (h *Host) send(op *bridge.Op) abi.Code {
 }
 
 // call makes the call and delivers what comes.
-func (h *Host) call(o *operation, req *http.Request, timeout time.Duration, cancel context.CancelCauseFunc) {
+func (h *Host) call(o *operation, at *hop, timeout time.Duration, cancel context.CancelCauseFunc) {
 	defer h.work.Done()
 	if timeout > 0 {
 		timer := time.AfterFunc(timeout, func() { cancel(context.DeadlineExceeded) })
 		defer timer.Stop()
 	}
-	res, err := h.client.Do(req)
+	res, fail, err := at.follow()
+	if fail != nil {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		o.tell(failure(abi.Done, fail.Code, fail.Text))
+		return
+	}
 	if err != nil {
 		code := abi.Connect
-		if context.Cause(req.Context()) == context.DeadlineExceeded {
+		if context.Cause(at.req.Context()) == context.DeadlineExceeded {
 			code = abi.Timeout
 		} else if errors.Is(err, io.EOF) || strings.Contains(err.Error(), "reset") {
 			code = abi.Reset
@@ -263,7 +267,7 @@ func (h *Host) call(o *operation, req *http.Request, timeout time.Duration, canc
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	head := event{Event: abi.Event{Kind: abi.Done, Code: uint32(res.StatusCode)}, fields: headerBlock(res.Header)}
+	head := event{Event: abi.Event{Kind: abi.Done, Code: uint32(res.StatusCode)}, fields: headerBlock(res.Header, at.from)}
 	if size := res.ContentLength; size >= 0 && size <= int64(min(o.credit, maxPiece)) { // small: all in one
 		h.mu.Unlock()
 		b, err := io.ReadAll(res.Body)
@@ -316,12 +320,15 @@ func (h *Host) deliver(o *operation) {
 	}
 }
 
-func headerBlock(header http.Header) []byte {
+func headerBlock(header http.Header, from string) []byte {
 	var fields []abi.Field
 	for name, values := range header {
 		for _, v := range values {
 			fields = append(fields, abi.Field{Name: strings.ToLower(name), Value: v})
 		}
+	}
+	if from != "" {
+		fields = append(fields, abi.Field{Name: ":url", Value: from})
 	}
 	return abi.AppendBlock(nil, fields)
 }
