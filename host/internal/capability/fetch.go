@@ -116,7 +116,7 @@ func authorize(req *http.Request, parts *Parts, t *target, grant *config.Fetch, 
 // isDemo says whether an upstream is the server's own demo, which needs no secret and gets none.
 func isDemo(u config.Upstream) bool {
 	for _, e := range u.Endpoints {
-		if !strings.HasPrefix(e, "demo:") {
+		if !strings.HasPrefix(e.URL, "demo:") {
 			return false
 		}
 	}

@@ -77,6 +77,7 @@ func (v *validator) rest() {
 	v.positive(p.key("connect_timeout"), client.ConnectTimeout)
 	v.positive(p.key("response_timeout"), client.ResponseTimeout)
 	v.positive(p.key("chunk_timeout"), client.ChunkTimeout)
+	v.number(p.key("max_waiting"), int64(client.MaxWaiting), 0, maxCount)
 }
 
 // notNegative wants a duration for which zero means none.

@@ -20,6 +20,7 @@ type conn struct {
 	cc       *http.ClientConn // nil until dialled
 	pool     *Pool
 	key      key
+	site     *site                // of key.addr; nil where the pool keeps none
 	tls      *tls.ConnectionState // nil without TLS
 
 	read   atomic.Int64 // bytes received
@@ -43,6 +44,10 @@ func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n > 0 {
 		c.read.Add(int64(n))
+		c.pool.traffic.in.Add(uint64(n))
+		if c.site != nil {
+			c.site.in.Add(uint64(n))
+		}
 	}
 	if err != nil && !c.closed.Load() {
 		c.failed.Store(true)
@@ -54,6 +59,10 @@ func (c *conn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
 	if n > 0 {
 		c.wrote.Store(int64(time.Since(c.pool.started)))
+		c.pool.traffic.out.Add(uint64(n))
+		if c.site != nil {
+			c.site.out.Add(uint64(n))
+		}
 	}
 	if err != nil && !c.closed.Load() {
 		c.failed.Store(true)
@@ -98,11 +107,21 @@ func dialTCP(ctx context.Context, network, addr string) (net.Conn, error) {
 	if !ok {
 		return nil, errors.New("a dial outside the pool") // a fault of this package; never an open door
 	}
-	dialer := net.Dialer{
+	raw, err := c.pool.set.dialer(c.key.policy.Private).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	c.Conn = raw
+	return c, nil
+}
+
+// dialer opens sockets on public addresses, or on any.
+func (settings) dialer(private bool) *net.Dialer {
+	dialer := &net.Dialer{
 		// One address after the other: a race of two would be two connections in one place.
 		FallbackDelay: -1,
 	}
-	if !c.key.policy.Private {
+	if !private {
 		// Here, since this is the very address that the kernel is given: a name that resolves to
 		// another address a second time changes nothing.
 		dialer.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error {
@@ -113,12 +132,7 @@ func dialTCP(ctx context.Context, network, addr string) (net.Conn, error) {
 			return checkAddress(at.Addr())
 		}
 	}
-	raw, err := dialer.DialContext(ctx, network, addr)
-	if err != nil {
-		return nil, err
-	}
-	c.Conn = raw
-	return c, nil
+	return dialer
 }
 
 // dialTLS is dialTCP and a handshake, under the same deadline.
@@ -160,11 +174,17 @@ func (p *Pool) dial(ctx context.Context, c *conn) error {
 		dctx, cancel = context.WithTimeout(dctx, d)
 		defer cancel()
 	}
-	cc, err := p.transport.NewClientConn(dctx, c.key.scheme, c.key.addr)
+	clock, began := &dnsClock{}, time.Now()
+	cc, err := p.transport.NewClientConn(clock.trace(dctx), c.key.scheme, c.key.addr)
 	if err == nil {
 		c.cc = cc
+		took, dns := time.Since(began), clock.took
 		p.mu.Lock()
 		p.count.dials++
+		p.dialed.add(dns, took-dns)
+		if c.site != nil {
+			c.site.dialed.add(dns, took-dns)
+		}
 		if c.dialing { // the server may have closed it already
 			c.dialing = false
 			p.dialing--
