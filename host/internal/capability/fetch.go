@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/patchbay-run/patchbay/host/internal/config"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
@@ -90,6 +91,9 @@ func (f *fetch) call(ctx context.Context, in *wasm.Operation, t *target, grant *
 	setBody(req, in)
 	if named == nil {
 		return parts.Upstreams.Shared().Do(req, upstream.Policy{Private: grant.Private, Owner: f.plugin.Name})
+	}
+	if abi.Get(in.Fields, ":idempotent") == "1" {
+		req = req.WithContext(upstream.Idempotent(ctx))
 	}
 	return named.Do(req, upstream.Policy{})
 }
@@ -253,6 +257,7 @@ func coded(err error) error {
 		is   error
 		code abi.Code
 	}{
+		{upstream.ErrUnavailable, abi.Unavailable},
 		{upstream.ErrPoolTimeout, abi.Pool},
 		{upstream.ErrConnectTimeout, abi.Timeout},
 		{upstream.ErrConnect, abi.Connect},
@@ -266,7 +271,12 @@ func coded(err error) error {
 		{io.ErrUnexpectedEOF, abi.Reset},
 	} {
 		if errors.Is(err, m.is) {
-			return &abi.Error{Code: m.code, Text: err.Error()}
+			coded := &abi.Error{Code: m.code, Text: err.Error()}
+			var later interface{ RetryAfter() time.Duration }
+			if errors.As(err, &later) {
+				coded.Retry = later.RetryAfter()
+			}
+			return coded
 		}
 	}
 	return &abi.Error{Code: abi.Reset, Text: err.Error()}

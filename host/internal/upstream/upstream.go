@@ -304,11 +304,25 @@ func (t *try) address(m *member) (*http.Request, error) {
 	if !same {
 		req.URL, req.Host = to, to.Host
 	}
-	if deadline, ok := req.Context().Deadline(); ok && t.u.timeoutHeader != "" {
+	if left := t.left(); left > 0 {
 		req.Header = req.Header.Clone()
-		req.Header.Set(t.u.timeoutHeader, strconv.FormatInt(max(1, time.Until(deadline).Milliseconds()), 10))
+		req.Header.Set(t.u.timeoutHeader, strconv.FormatInt(max(1, left.Milliseconds()), 10))
 	}
 	return req, nil
+}
+
+// left is how long the head may take, for the header that says so; 0 is not to be said.
+func (t *try) left() time.Duration {
+	if t.u.timeoutHeader == "" {
+		return 0
+	}
+	left := t.u.pool.set.response
+	if deadline, ok := t.req.Context().Deadline(); ok {
+		if until := max(1, time.Until(deadline)); left == 0 || until < left {
+			left = until
+		}
+	}
+	return left
 }
 
 // isDemo says whether host is the server's own demo.
