@@ -95,7 +95,8 @@ enum {
 	PB_UNSUPPORTED = 13,
 	PB_FAULT = 14,
 	PB_BLOCKED = 15,
-	PB_INTERNAL = 16
+	PB_INTERNAL = 16,
+	PB_UNAVAILABLE = 17
 };
 
 /* Levels of a log line. */

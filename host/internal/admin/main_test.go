@@ -49,6 +49,11 @@ func full() view {
 		upstreams: []upstream.Stats{{
 			Pool: "gpustack", MaxConns: 512, Open: 6, Idle: 1, InUse: 3, Dialing: 2, Waiting: 4, Calls: 20, Reused: 15, ReuseRate: 0.75,
 			Dials: 5, DialErrors: 1, Retries: 2, PoolTimeouts: 3, UptimeSeconds: 1.5,
+			MaxWaiting: 10000, TurnedAway: 1, DNSMillis: 0.5, ConnectMillis: 1.5, DNSSeconds: 0.25, ConnectSeconds: 0.75, BytesIn: 1000, BytesOut: 200,
+			Upstream: &upstream.NamedStats{Breaker: "closed", Refused: 1, Retries: 2, OverBudget: 3, Failovers: 4, Endpoints: []upstream.EndpointStats{
+				{Endpoint: "http://10.0.0.5", State: upstream.StateUp, Weight: 2, Share: 2, Load: 1.5, InFlight: 3, Open: 4, Idle: 1, Calls: 15, HeadMillis: 12.5},
+				{Endpoint: "http://10.0.0.6", State: upstream.StateEjected, EjectedUntil: at, Problem: "get http://10.0.0.6/healthz: status 503", Weight: 1, Queued: 7, Failures: 3, Ejections: 1},
+			}},
 		}},
 		config: map[string]any{"secrets": map[string]any{"tavily": map[string]any{"env": "TAVILY_API_KEY", "value": "***"}}},
 		ready: admin.Readiness{Ready: true, Reasons: []admin.Reason{

@@ -29,7 +29,7 @@ func (a *Admin) rows(o Options) []row {
 		{"/{$}", "this list", false, http.HandlerFunc(a.list)},
 		{"/api/plugins", "every plugin: version, digest, routes, state, workers, last error", false, http.HandlerFunc(a.plugins)},
 		{"/api/plugins/{name}", "one plugin", false, http.HandlerFunc(a.plugin)},
-		{"/api/upstreams", "connection pools: open, idle, in use, waiting, reuse rate", false, http.HandlerFunc(a.upstreams)},
+		{"/api/upstreams", "upstreams: connection pool, breaker, retries, and each endpoint's health and load", false, http.HandlerFunc(a.upstreams)},
 		{"/api/config", "the configuration in force, secrets as ***", false, http.HandlerFunc(a.config)},
 		{"/api/live", "websocket feed of every topic", true, o.Live},
 		{"/livez", "200 while the process answers", false, http.HandlerFunc(a.livez)},

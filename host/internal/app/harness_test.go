@@ -32,6 +32,7 @@ type setup struct {
 	top       string // whole sections
 	client    string // keys of client
 	gpustack  string // endpoint of the upstream gpustack; "" is demo:gpustack
+	endpoints string // its endpoints, a flow list, in the place of gpustack
 	chats     string // more keys of that upstream, "key: value" joined by commas
 	tavily    string // endpoint of the search provider; "" is the demo
 	search    string // more keys of the plugin's config
@@ -62,7 +63,7 @@ func (s setup) yaml(t testing.TB) string {
 	if s.chats != "" {
 		chats = ", " + s.chats
 	}
-	fmt.Fprintf(&b, "upstreams:\n  gpustack: {endpoints: [%q], private: true%s}\n", cmp.Or(s.gpustack, "demo:gpustack"), chats)
+	fmt.Fprintf(&b, "upstreams:\n  gpustack: {endpoints: %s, private: true%s}\n", cmp.Or(s.endpoints, fmt.Sprintf("[%q]", cmp.Or(s.gpustack, "demo:gpustack"))), chats)
 	fmt.Fprintf(&b, "  demo-search: {endpoints: [\"demo:search\"], private: true}\n")
 	if s.models != "" {
 		fmt.Fprintf(&b, "  other: {endpoints: [%q], private: true}\n", s.models)

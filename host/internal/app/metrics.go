@@ -47,16 +47,70 @@ func upstreamMeasures() []measure[upstream.Stats] {
 		{"patchbay_upstream_max_connections", "The cap of the pool.", gauge, func(s upstream.Stats) float64 { return float64(s.MaxConns) }},
 		{"patchbay_upstream_open_connections", "Connections that are open or being opened.", gauge, func(s upstream.Stats) float64 { return float64(s.Open) }},
 		{"patchbay_upstream_idle_connections", "Open connections without a call.", gauge, func(s upstream.Stats) float64 { return float64(s.Idle) }},
+		{"patchbay_upstream_in_use_connections", "Connections with a call.", gauge, func(s upstream.Stats) float64 { return float64(s.InUse) }},
 		{"patchbay_upstream_waiting_calls", "Calls that wait for a connection.", gauge, func(s upstream.Stats) float64 { return float64(s.Waiting) }},
 		{"patchbay_upstream_calls_total", "Calls.", counter, func(s upstream.Stats) float64 { return float64(s.Calls) }},
 		{"patchbay_upstream_reused_total", "Calls that found an open connection.", counter, func(s upstream.Stats) float64 { return float64(s.Reused) }},
 		{"patchbay_upstream_retries_total", "Calls that were sent again after a reused connection had died.", counter, func(s upstream.Stats) float64 { return float64(s.Retries) }},
 		{"patchbay_upstream_pool_timeouts_total", "Calls that found no free connection in time.", counter, func(s upstream.Stats) float64 { return float64(s.PoolTimeouts) }},
+		{"patchbay_upstream_turned_away_total", "Calls that found as many waiting as may.", counter, func(s upstream.Stats) float64 { return float64(s.TurnedAway) }},
+		{"patchbay_upstream_dials_total", "Connections that were tried.", counter, func(s upstream.Stats) float64 { return float64(s.Dials) }},
+		{"patchbay_upstream_dial_errors_total", "Connections that could not be made.", counter, func(s upstream.Stats) float64 { return float64(s.DialErrors) }},
+		{"patchbay_upstream_dns_seconds_total", "Time to resolve names, for connections that were made.", counter, func(s upstream.Stats) float64 { return s.DNSSeconds }},
+		{"patchbay_upstream_connect_seconds_total", "Time of TCP and TLS, for connections that were made.", counter, func(s upstream.Stats) float64 { return s.ConnectSeconds }},
+		{"patchbay_upstream_received_bytes_total", "HTTP received, heads included.", counter, func(s upstream.Stats) float64 { return float64(s.BytesIn) }},
+		{"patchbay_upstream_sent_bytes_total", "HTTP sent, heads included.", counter, func(s upstream.Stats) float64 { return float64(s.BytesOut) }},
 	}
 }
 
-func (m measure[T]) desc(label string) *prometheus.Desc {
-	return prometheus.NewDesc(m.name, m.help, []string{label}, nil)
+// namedMeasures are of the pools that belong to a named upstream.
+func namedMeasures() []measure[*upstream.NamedStats] {
+	const gauge, counter = prometheus.GaugeValue, prometheus.CounterValue
+	return []measure[*upstream.NamedStats]{
+		{"patchbay_upstream_breaker_state", "0 closed, 1 half-open, 2 open.", gauge, func(s *upstream.NamedStats) float64 {
+			switch s.Breaker {
+			case "half-open":
+				return 1
+			case "open":
+				return 2
+			}
+			return 0
+		}},
+		{"patchbay_upstream_refused_total", "Calls that found the breaker open.", counter, func(s *upstream.NamedStats) float64 { return float64(s.Refused) }},
+		{"patchbay_upstream_call_retries_total", "Attempts beyond the first, of calls that may be sent again.", counter, func(s *upstream.NamedStats) float64 { return float64(s.Retries) }},
+		{"patchbay_upstream_retries_over_budget_total", "Retries that the budget did not allow.", counter, func(s *upstream.NamedStats) float64 { return float64(s.OverBudget) }},
+		{"patchbay_upstream_failovers_total", "Sendings to another endpoint because one could not be reached.", counter, func(s *upstream.NamedStats) float64 { return float64(s.Failovers) }},
+	}
+}
+
+func endpointMeasures() []measure[upstream.EndpointStats] {
+	const gauge, counter = prometheus.GaugeValue, prometheus.CounterValue
+	return []measure[upstream.EndpointStats]{
+		{"patchbay_endpoint_up", "1 while calls go to the endpoint; 0 while it is left out.", gauge, func(e upstream.EndpointStats) float64 {
+			if e.State == upstream.StateEjected || e.State == upstream.StateDown {
+				return 0
+			}
+			return 1
+		}},
+		{"patchbay_endpoint_share_ratio", "The part of its weight that the endpoint has now.", gauge, func(e upstream.EndpointStats) float64 { return e.Share / e.Weight }},
+		{"patchbay_endpoint_in_flight_calls", "Calls until the end of their answer.", gauge, func(e upstream.EndpointStats) float64 { return float64(e.InFlight) }},
+		{"patchbay_endpoint_queued_calls", "Calls that wait inside the endpoint, by its own metrics.", gauge, func(e upstream.EndpointStats) float64 { return e.Queued }},
+		{"patchbay_endpoint_load_calls", "Calls in flight and queued, for each unit of its share.", gauge, func(e upstream.EndpointStats) float64 { return e.Load }},
+		{"patchbay_endpoint_head_seconds", "Time until the head of an answer, smoothed.", gauge, func(e upstream.EndpointStats) float64 { return e.HeadMillis / 1e3 }},
+		{"patchbay_endpoint_open_connections", "Connections that are open or being opened.", gauge, func(e upstream.EndpointStats) float64 { return float64(e.Open) }},
+		{"patchbay_endpoint_idle_connections", "Open connections without a call.", gauge, func(e upstream.EndpointStats) float64 { return float64(e.Idle) }},
+		{"patchbay_endpoint_calls_total", "Calls that were sent, or tried to be.", counter, func(e upstream.EndpointStats) float64 { return float64(e.Calls) }},
+		{"patchbay_endpoint_failures_total", "Calls that failed by the endpoint's fault.", counter, func(e upstream.EndpointStats) float64 { return float64(e.Failures) }},
+		{"patchbay_endpoint_ejections_total", "Times that the endpoint was left out.", counter, func(e upstream.EndpointStats) float64 { return float64(e.Ejections) }},
+		{"patchbay_endpoint_dns_seconds_total", "Time to resolve the name, for connections that were made.", counter, func(e upstream.EndpointStats) float64 { return e.DNSSeconds }},
+		{"patchbay_endpoint_connect_seconds_total", "Time of TCP and TLS, for connections that were made.", counter, func(e upstream.EndpointStats) float64 { return e.ConnectSeconds }},
+		{"patchbay_endpoint_received_bytes_total", "HTTP received, heads included.", counter, func(e upstream.EndpointStats) float64 { return float64(e.BytesIn) }},
+		{"patchbay_endpoint_sent_bytes_total", "HTTP sent, heads included.", counter, func(e upstream.EndpointStats) float64 { return float64(e.BytesOut) }},
+	}
+}
+
+func (m measure[T]) desc(labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(m.name, m.help, labels, nil)
 }
 
 // Describe implements prometheus.Collector.
@@ -66,6 +120,12 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	}
 	for _, m := range upstreamMeasures() {
 		out <- m.desc("pool")
+	}
+	for _, m := range namedMeasures() {
+		out <- m.desc("pool")
+	}
+	for _, m := range endpointMeasures() {
+		out <- m.desc("upstream", "endpoint")
 	}
 }
 
@@ -80,6 +140,19 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, m := range upstreamMeasures() {
 		for _, s := range pools {
 			out <- prometheus.MustNewConstMetric(m.desc("pool"), m.kind, m.value(s), s.Pool)
+		}
+	}
+	for _, s := range pools {
+		if s.Upstream == nil {
+			continue
+		}
+		for _, m := range namedMeasures() {
+			out <- prometheus.MustNewConstMetric(m.desc("pool"), m.kind, m.value(s.Upstream), s.Pool)
+		}
+		for _, m := range endpointMeasures() {
+			for _, e := range s.Upstream.Endpoints {
+				out <- prometheus.MustNewConstMetric(m.desc("upstream", "endpoint"), m.kind, m.value(e), s.Pool, e.Endpoint)
+			}
 		}
 	}
 }

@@ -158,7 +158,7 @@ func TestAnswersAreBounded(t *testing.T) {
 		s := serve(t, func(w http.ResponseWriter, _ *http.Request) { endless(w, zeros) })
 		g := setup{
 			grant: []config.Fetch{{Upstream: "up", Methods: []string{"GET"}, Paths: []string{"/"}}},
-			named: map[string]config.Upstream{"up": {Endpoints: []string{s.URL}, Private: true, MaxConns: 1, MaxResponse: 1 << 20}},
+			named: map[string]config.Upstream{"up": {Endpoints: []config.Endpoint{{URL: s.URL}}, Private: true, MaxConns: 1, MaxResponse: 1 << 20}},
 		}.guest(t)
 		if text := g.refuses(t, ask("GET", "upstream://up/"), abi.TooLarge); !strings.Contains(text, "raise upstreams.up.max_response") {
 			t.Error(text)

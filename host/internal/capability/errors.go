@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
@@ -16,11 +17,12 @@ func coded(err error, masks []*mask) error {
 	if errors.As(err, &already) {
 		return already
 	}
-	code, text := abi.Reset, err.Error()
+	out, text := &abi.Error{Code: abi.Reset}, err.Error()
 	for _, m := range []struct {
 		is   error
 		code abi.Code
 	}{
+		{upstream.ErrUnavailable, abi.Unavailable},
 		{upstream.ErrPoolTimeout, abi.Pool},
 		{upstream.ErrConnectTimeout, abi.Timeout},
 		{upstream.ErrConnect, abi.Connect},
@@ -34,9 +36,13 @@ func coded(err error, masks []*mask) error {
 		{io.ErrUnexpectedEOF, abi.Reset},
 	} {
 		if errors.Is(err, m.is) {
-			code = m.code
+			out.Code = m.code
 			break
 		}
+	}
+	var later interface{ RetryAfter() time.Duration }
+	if errors.As(err, &later) {
+		out.Retry = later.RetryAfter()
 	}
 	if errors.Is(err, upstream.ErrProtocol) {
 		text = unquoted(text)
@@ -44,7 +50,8 @@ func coded(err error, masks []*mask) error {
 	for _, m := range masks {
 		text = m.text(text)
 	}
-	return &abi.Error{Code: code, Text: text}
+	out.Text = text
+	return out
 }
 
 // unquoted leaves out what net/http quotes of an answer that it cannot read: it may be a prompt that was sent back.

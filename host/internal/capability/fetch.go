@@ -157,6 +157,9 @@ func (f *fetch) call(ctx context.Context, in *wasm.Operation, parts *Parts, h *h
 	if named == nil {
 		return parts.Upstreams.Shared().Do(req, upstream.Policy{Private: grant.Private, Owner: f.plugin.Name})
 	}
+	if abi.Get(in.Fields, ":idempotent") == "1" {
+		req = req.WithContext(upstream.Idempotent(ctx))
+	}
 	return named.Do(req, upstream.Policy{})
 }
 
@@ -187,7 +190,7 @@ func authorize(req *http.Request, parts *Parts, h *hop, grant *config.Fetch) err
 // isDemo says whether an upstream is the server's own demo, which needs no secret and gets none.
 func isDemo(u config.Upstream) bool {
 	for _, e := range u.Endpoints {
-		if !strings.HasPrefix(e, "demo:") {
+		if !strings.HasPrefix(e.URL, "demo:") {
 			return false
 		}
 	}

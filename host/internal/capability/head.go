@@ -11,6 +11,7 @@ type headContext struct {
 	context.Context
 	cancel context.CancelCauseFunc
 	timer  *time.Timer // nil is no limit
+	due    time.Time   // zero is no limit
 }
 
 // longestHead is how long a call may wait for its head when nobody said: GPUStack's own proxy gives a model 30 minutes.
@@ -21,6 +22,7 @@ func newHeadContext(ctx context.Context, limit time.Duration) *headContext {
 	h := &headContext{}
 	h.Context, h.cancel = context.WithCancelCause(ctx)
 	if limit > 0 {
+		h.due = time.Now().Add(limit)
 		h.timer = time.AfterFunc(limit, func() { h.cancel(context.DeadlineExceeded) })
 	}
 	return h
@@ -34,6 +36,15 @@ func (h *headContext) Err() error {
 		return context.DeadlineExceeded
 	}
 	return err
+}
+
+// Deadline is when the head is late, so that an upstream can be told and no retry waits beyond it.
+func (h *headContext) Deadline() (time.Time, bool) {
+	deadline, ok := h.Context.Deadline()
+	if !h.due.IsZero() && (!ok || h.due.Before(deadline)) {
+		return h.due, true
+	}
+	return deadline, ok
 }
 
 func (h *headContext) headArrived() {

@@ -101,7 +101,7 @@ func TestURLsThatAreRefused(t *testing.T) {
 	server := record(t)
 	g := setup{
 		grant: []config.Fetch{grant(t, server.URL, nil), {Upstream: "up", Methods: []string{"GET"}, Paths: []string{"/"}}},
-		named: map[string]config.Upstream{"up": {Endpoints: []string{server.URL}, Private: true, MaxConns: 1}},
+		named: map[string]config.Upstream{"up": {Endpoints: []config.Endpoint{{URL: server.URL}}, Private: true, MaxConns: 1}},
 	}.guest(t)
 	at := strings.TrimPrefix(server.URL, "http://")
 	for _, path := range []string{
@@ -171,7 +171,7 @@ func TestIPv6Host(t *testing.T) {
 // TestTheMissingLineIsTheOneToAdd pastes what a refusal shows into a configuration, which then has to be valid and to
 // allow that call.
 func TestTheMissingLineIsTheOneToAdd(t *testing.T) {
-	named := map[string]config.Upstream{"up": {Endpoints: []string{"http://127.0.0.1:9"}, MaxConns: 1}}
+	named := map[string]config.Upstream{"up": {Endpoints: []config.Endpoint{{URL: "http://127.0.0.1:9"}}, MaxConns: 1}}
 	for _, url := range []string{
 		"https://api.example.com/search", "https://api.example.com/", "https://api.example.com", "https://api.example.com/v1/", "https://api.example.com/a//b",
 		"http://api.example.com:8080/a%20b/c", "https://api.example.com/a,b/{c}", "https://api.example.com/a:b'c\"d", "https://api.example.com/caf%C3%A9",
@@ -246,7 +246,7 @@ func TestSwap(t *testing.T) {
 	one, two := record(t), record(t)
 	allow := []config.Fetch{{Upstream: "up", Methods: []string{"GET"}, Paths: []string{"/"}}}
 	up := func(s *recorder) map[string]config.Upstream {
-		return map[string]config.Upstream{"up": {Endpoints: []string{s.URL}, Private: true, MaxConns: 1}}
+		return map[string]config.Upstream{"up": {Endpoints: []config.Endpoint{{URL: s.URL}}, Private: true, MaxConns: 1}}
 	}
 	a, b := setup{grant: allow, named: up(one)}.guest(t), setup{named: up(two)}.guest(t)
 	a.must(t, ask("GET", "upstream://up/"))

@@ -207,7 +207,7 @@ func TestRedirectsOfAnUpstream(t *testing.T) {
 	url := redirector(t, &seen)
 	g := setup{
 		grant:   []config.Fetch{{Upstream: "up", Methods: []string{"GET", "POST"}, Paths: []string{"/v1"}}},
-		named:   map[string]config.Upstream{"up": {Endpoints: []string{url + "/base"}, Private: true, MaxConns: 2, Auth: config.Auth{Secret: "up", As: "bearer"}}},
+		named:   map[string]config.Upstream{"up": {Endpoints: []config.Endpoint{{URL: url + "/base"}}, Private: true, MaxConns: 2, Auth: config.Auth{Secret: "up", As: "bearer"}}},
 		secrets: map[string]config.Secret{"up": {Env: "UP", Upstream: "up", Insecure: true}}, environ: []string{"UP=" + value},
 	}.guest(t)
 	for _, to := range []string{"/base/v1/end", "end", url + "/base/v1/end", "../v1/end"} {

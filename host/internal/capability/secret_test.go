@@ -115,7 +115,7 @@ func TestAbsentSecret(t *testing.T) {
 	known := map[string]config.Secret{"key": {Env: "KEY", Hosts: []string{"127.0.0.1"}}, "up": {Env: "UP", Upstream: "up"}}
 	g := setup{
 		grant:   []config.Fetch{grant(t, s.URL, func(f *config.Fetch) { f.Secret = "key" }), {Upstream: "up", Methods: []string{"GET"}, Paths: []string{"/"}}},
-		named:   map[string]config.Upstream{"up": {Endpoints: []string{s.URL}, Private: true, MaxConns: 1, Auth: config.Auth{Secret: "up", As: "bearer"}}},
+		named:   map[string]config.Upstream{"up": {Endpoints: []config.Endpoint{{URL: s.URL}}, Private: true, MaxConns: 1, Auth: config.Auth{Secret: "up", As: "bearer"}}},
 		secrets: known, environ: []string{"KEY="},
 	}.guest(t)
 	// Nothing travels, so plain http does no harm.
@@ -133,7 +133,7 @@ func TestAuthOfAnUpstream(t *testing.T) {
 	environ := []string{"UP=" + value, "EXTRA=extra"}
 	allow := []config.Fetch{{Upstream: "up", Methods: []string{"GET", "POST"}, Paths: []string{"/v1"}}}
 	named := func(change func(*config.Upstream)) map[string]config.Upstream {
-		u := config.Upstream{Endpoints: []string{s.URL + "/base"}, Private: true, MaxConns: 2, Auth: config.Auth{Secret: "up", As: "bearer"}}
+		u := config.Upstream{Endpoints: []config.Endpoint{{URL: s.URL + "/base"}}, Private: true, MaxConns: 2, Auth: config.Auth{Secret: "up", As: "bearer"}}
 		if change != nil {
 			change(&u)
 		}
@@ -189,7 +189,7 @@ func TestAuthOfAnUpstream(t *testing.T) {
 	t.Run("demo", func(t *testing.T) {
 		g := setup{
 			grant: []config.Fetch{{Upstream: "up", Methods: []string{"GET"}, Paths: []string{"/"}, Secret: "extra"}}, secrets: secrets, environ: environ,
-			named:   named(func(u *config.Upstream) { u.Endpoints, u.Private = []string{"demo:gpustack"}, false }),
+			named:   named(func(u *config.Upstream) { u.Endpoints, u.Private = []config.Endpoint{{URL: "demo:gpustack"}}, false }),
 			resolve: func(string) (string, error) { return s.URL, nil },
 		}.guest(t)
 		g.must(t, with(ask("GET", "upstream://up/v1"), "extra"))
@@ -287,7 +287,7 @@ func TestPrivateAddress(t *testing.T) {
 	}
 	g := setup{
 		grant: []config.Fetch{{Upstream: "up", Methods: []string{http.MethodGet}, Paths: []string{"/"}}},
-		named: map[string]config.Upstream{"up": {Endpoints: []string{s.URL}, MaxConns: 1}},
+		named: map[string]config.Upstream{"up": {Endpoints: []config.Endpoint{{URL: s.URL}}, MaxConns: 1}},
 	}.guest(t)
 	g.refuses(t, ask("GET", "upstream://up/"), abi.Blocked)
 }

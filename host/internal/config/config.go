@@ -82,21 +82,73 @@ type Client struct {
 	ResponseTimeout time.Duration `yaml:"response_timeout"` // until the response headers
 	ChunkTimeout    time.Duration `yaml:"chunk_timeout"`    // between two chunks of a body
 	MaxResponse     Bytes         `yaml:"max_response"`     // of one body, unpacked; 0 is no bound
+	MaxWaiting      int           `yaml:"max_waiting"`      // calls that wait for a connection; 0 is no bound
 }
 
 // Upstream is a service the host calls by name, with a pool of its own.
 type Upstream struct {
-	Endpoints       []string      `yaml:"endpoints"` // a base URL, a full chat-completions URL, or demo:gpustack, demo:search
-	Private         bool          `yaml:"private"`   // may resolve to private addresses
+	Endpoints       []Endpoint    `yaml:"endpoints"`
+	Private         bool          `yaml:"private"` // may resolve to private addresses
 	MaxConns        int           `yaml:"max_conns"`
 	MaxIdleConns    int           `yaml:"max_idle_conns"`
 	IdleTimeout     time.Duration `yaml:"idle_timeout"`
 	ConnectTimeout  time.Duration `yaml:"connect_timeout"`
 	ResponseTimeout time.Duration `yaml:"response_timeout"`
 	ChunkTimeout    time.Duration `yaml:"chunk_timeout"`
-	MaxResponse     Bytes         `yaml:"max_response"` // of one body, unpacked; 0 is no bound
-	Proxy           string        `yaml:"proxy"`        // http://host:port that all calls go through; "" is none. Private speaks of its address then
+	MaxResponse     Bytes         `yaml:"max_response"`   // of one body, unpacked; 0 is no bound
+	Proxy           string        `yaml:"proxy"`          // http://host:port that all calls go through; "" is none. Private speaks of its address then
+	MaxWaiting      int           `yaml:"max_waiting"`    // calls that wait for a connection; 0 is no bound
+	TimeoutHeader   string        `yaml:"timeout_header"` // tells the upstream how many milliseconds its head may take; "" is none
+	Sticky          string        `yaml:"sticky"`         // calls with the same value of this header go to the same endpoint; "" is none
+	Health          Health        `yaml:"health"`
+	Queue           Queue         `yaml:"queue"`
+	Retry           Retry         `yaml:"retry"`
+	Breaker         Breaker       `yaml:"breaker"`
 	Auth            Auth          `yaml:"auth"`
+}
+
+// Endpoint is one address of an upstream. A text in its place is its URL. Load fills in Weight.
+type Endpoint struct {
+	URL     string `yaml:"url"`     // a base URL, a full chat-completions URL, or demo:gpustack, demo:search
+	Weight  int    `yaml:"weight"`  // its share, beside the others' weights
+	Metrics string `yaml:"metrics"` // where Queue.Metric is read, in Prometheus' text format; "" is nowhere
+}
+
+// Health says when an endpoint is left out for a time, and how it comes back.
+type Health struct {
+	Path        string        `yaml:"path"`         // asked every Interval, without a secret; 2xx is healthy; "" asks nothing
+	Interval    time.Duration `yaml:"interval"`     // between two checks of one endpoint
+	Timeout     time.Duration `yaml:"timeout"`      // of one check
+	Failures    int           `yaml:"failures"`     // in a row, of calls or of checks; 0 leaves no endpoint out
+	Statuses    []int         `yaml:"statuses"`     // answers that count as failures of the endpoint
+	Ejection    time.Duration `yaml:"ejection"`     // how long an endpoint is left out at first; doubles from time to time
+	MaxEjection time.Duration `yaml:"max_ejection"` // what it doubles up to
+	SlowStart   time.Duration `yaml:"slow_start"`   // until an endpoint that came back has its whole share
+}
+
+// Queue is the figure of an endpoint's own queue, which counts beside the calls under way.
+type Queue struct {
+	Metric   string        `yaml:"metric"`   // its samples are added up
+	Interval time.Duration `yaml:"interval"` // between two looks at an endpoint's Metrics
+}
+
+// Retry says how calls are sent again that may be: GET, HEAD, OPTIONS, and what a plugin marks idempotent.
+type Retry struct {
+	Max      int           `yaml:"max"`       // of one call; 0 is none
+	Statuses []int         `yaml:"statuses"`  // answers that are worth another try
+	Delay    time.Duration `yaml:"delay"`     // before the first; doubles
+	MaxDelay time.Duration `yaml:"max_delay"` // what it doubles up to
+	MaxWait  time.Duration `yaml:"max_wait"`  // the longest Retry-After that is waited for
+	Budget   float64       `yaml:"budget"`    // retries of all calls, 0 to 1
+}
+
+// Breaker says when an upstream is asked nothing for a time.
+type Breaker struct {
+	FailureRate float64       `yaml:"failure_rate"` // of the calls within Window, 0 to 1; 0 is no breaker
+	MinCalls    int           `yaml:"min_calls"`    // within Window, before the rate means anything
+	Window      time.Duration `yaml:"window"`
+	Open        time.Duration `yaml:"open"`   // how long nothing is asked
+	Trials      int           `yaml:"trials"` // calls that are let through then; the first that goes well closes it
 }
 
 // Auth says which secret goes to an upstream and how. Load fills in As where there is a secret.

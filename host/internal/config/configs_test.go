@@ -122,7 +122,7 @@ func TestShippedConfigsLoad(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if got := c.Upstreams["gpustack"].Endpoints; !reflect.DeepEqual(got, []string{"demo:gpustack"}) {
+		if got := c.Upstreams["gpustack"].Endpoints; !reflect.DeepEqual(got, []config.Endpoint{{URL: "demo:gpustack", Weight: 1}}) {
 			t.Errorf("%s: GPUStack is %v", name, got)
 		}
 		if got := c.Plugins[0].Config["summary"]; !reflect.DeepEqual(got, map[string]any{"model": "", "endpoint": "upstream://gpustack"}) {
@@ -140,7 +140,7 @@ func TestShippedConfigsTakeTheEnvironment(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if got := c.Upstreams["gpustack"].Endpoints[0]; got != "http://10.0.0.5/v1/chat/completions" {
+		if got := c.Upstreams["gpustack"].Endpoints[0].URL; got != "http://10.0.0.5/v1/chat/completions" {
 			t.Errorf("%s: GPUStack is %v", name, got)
 		}
 		if got := c.Plugins[0].Config["summary"].(map[string]any)["model"]; got != "qwen3" {

@@ -94,6 +94,17 @@ func convert(from, to reflect.Value) (any, error) {
 			return misfit("a duration: add a unit, as in 30s")
 		}
 		return misfit("a duration such as 30s, 500ms or 10m")
+	case *Endpoint: // a section, or its URL alone
+		if text, ok := got.(string); ok {
+			return Endpoint{URL: text}, nil
+		}
+		if _, ok := got.(map[string]any); ok {
+			return got, nil
+		}
+		if _, ok := got.([]any); ok {
+			return misfit("a URL, or a section with one")
+		}
+		return misfit("text, so put it in quotes")
 	case encoding.TextUnmarshaler: // Bytes, Workers
 		if text, ok := got.(string); ok {
 			if err := target.UnmarshalText([]byte(text)); err != nil {

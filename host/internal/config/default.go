@@ -35,6 +35,7 @@ func Default() *Config {
 			ResponseTimeout: 30 * time.Second,
 			ChunkTimeout:    60 * time.Second,
 			MaxResponse:     64 * MiB,
+			MaxWaiting:      10000,
 		},
 		Upstreams: map[string]Upstream{},
 		Secrets:   map[string]Secret{},
@@ -45,7 +46,7 @@ func Default() *Config {
 // DefaultUpstream returns what an entry of upstreams has where it says nothing.
 func DefaultUpstream() Upstream {
 	return Upstream{
-		Endpoints:       []string{},
+		Endpoints:       []Endpoint{},
 		MaxConns:        512,
 		MaxIdleConns:    128,
 		IdleTimeout:     4 * time.Second, // uvicorn closes an idle connection after 5 s
@@ -53,6 +54,32 @@ func DefaultUpstream() Upstream {
 		ResponseTimeout: 10 * time.Minute, // a slow prefill sends its headers late
 		ChunkTimeout:    60 * time.Second,
 		MaxResponse:     64 * MiB,
+		MaxWaiting:      10000,
+		Health: Health{
+			Interval:    10 * time.Second,
+			Timeout:     2 * time.Second,
+			Failures:    3,
+			Statuses:    []int{502, 504}, // GPUStack's 503 speaks of one model, not of the service
+			Ejection:    10 * time.Second,
+			MaxEjection: 5 * time.Minute,
+			SlowStart:   30 * time.Second,
+		},
+		Queue: Queue{Metric: "gpustack:num_requests_waiting", Interval: 5 * time.Second},
+		Retry: Retry{
+			Max:      2,
+			Statuses: []int{429, 502, 503, 504},
+			Delay:    50 * time.Millisecond,
+			MaxDelay: time.Second,
+			MaxWait:  5 * time.Second,
+			Budget:   0.1,
+		},
+		Breaker: Breaker{
+			FailureRate: 0.5,
+			MinCalls:    20,
+			Window:      10 * time.Second,
+			Open:        5 * time.Second,
+			Trials:      3,
+		},
 	}
 }
 
@@ -83,6 +110,9 @@ func DefaultPlugin() Plugin {
 func (c *Config) complete() {
 	for name, u := range c.Upstreams {
 		u.Auth.As = orBearer(u.Auth.As, u.Auth.Secret)
+		for i := range u.Endpoints {
+			orDefault(&u.Endpoints[i].Weight, 1)
+		}
 		c.Upstreams[name] = u
 	}
 	limits := DefaultPlugin().Limits

@@ -21,6 +21,10 @@ func encodeValue(v reflect.Value) any {
 		return formatDuration(value)
 	case Bytes:
 		return value.String()
+	case Endpoint:
+		if value.Weight <= 1 && value.Metrics == "" {
+			return value.URL
+		}
 	case Workers:
 		if value == Auto {
 			return value.String()

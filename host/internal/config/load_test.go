@@ -135,10 +135,10 @@ upstreams:
 	want.CacheDir = "12"
 	want.Demo.ErrorRate = 0.5
 	gpustack, other := config.DefaultUpstream(), config.DefaultUpstream()
-	gpustack.Endpoints = []string{"demo:gpustack"}
+	gpustack.Endpoints = []config.Endpoint{{URL: "demo:gpustack", Weight: 1}}
 	gpustack.Private = true
 	gpustack.Auth = config.Auth{Secret: "key", As: "bearer"}
-	other.Endpoints = []string{"https://a.example.com", "https://b.example.com"}
+	other.Endpoints = []config.Endpoint{{URL: "https://a.example.com", Weight: 1}, {URL: "https://b.example.com", Weight: 1}}
 	want.Upstreams = map[string]config.Upstream{"gpu-stack": gpustack, "other": other}
 	want.Secrets = map[string]config.Secret{"key": {Env: "GPUSTACK_API_KEY", Upstream: "gpu-stack"}}
 	for source, got := range map[string]*config.Config{"environment": fromEnvironment, "flags": fromFlags} {
@@ -276,6 +276,7 @@ func TestEntryDefaults(t *testing.T) {
 upstreams:
   one: {endpoints: ["demo:search"], max_conns: 3}
   two: {endpoints: ["http://10.0.0.1/v1/chat/completions"], auth: {secret: s}}
+  three: {endpoints: ["http://10.0.0.1", {url: "http://10.0.0.2", weight: 3, metrics: "http://10.0.0.2:10161/metrics"}], retry: {max: 0}}
 secrets:
   s: {file: /run/s, upstream: two, insecure: true}
   t: {env: T, hosts: [a.example.com]}
@@ -299,6 +300,12 @@ plugins:
 	}
 	if u := c.Upstreams["two"]; u.MaxConns != 512 || u.ResponseTimeout != 10*time.Minute || u.Auth.As != "bearer" {
 		t.Errorf("upstream two: %+v", u)
+	}
+	three := config.DefaultUpstream()
+	three.Retry.Max = 0
+	three.Endpoints = []config.Endpoint{{URL: "http://10.0.0.1", Weight: 1}, {URL: "http://10.0.0.2", Weight: 3, Metrics: "http://10.0.0.2:10161/metrics"}}
+	if u := c.Upstreams["three"]; !reflect.DeepEqual(u, three) {
+		t.Errorf("upstream three: %+v\nwant %+v", u, three)
 	}
 	a, b := c.Plugins[0], c.Plugins[1]
 	want := config.DefaultPlugin()
@@ -347,7 +354,7 @@ upstreams:
 	if a.MaxConns != 7 || a.IdleTimeout != time.Second || a.MaxIdleConns != 128 {
 		t.Errorf("a: %+v", a)
 	}
-	if b.MaxConns != 8 || b.IdleTimeout != time.Second || b.MaxIdleConns != 2 || b.Endpoints[0] != "demo:search" {
+	if b.MaxConns != 8 || b.IdleTimeout != time.Second || b.MaxIdleConns != 2 || b.Endpoints[0].URL != "demo:search" {
 		t.Errorf("b: %+v", b)
 	}
 }

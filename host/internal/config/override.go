@@ -104,7 +104,7 @@ func (n notation) lookup(name string, all []setting) (setting, string) {
 	names := make([]string, len(all))
 	for i, s := range all {
 		names[i] = n.name(s.path)
-		ofSections := shapeOf(s.typ) == list && shapeOf(s.typ.Elem()) != scalar
+		ofSections := shapeOf(s.typ) == list && !isWord(s.typ.Elem())
 		switch {
 		case ofSections && (names[i] == name || strings.HasPrefix(name, names[i]+n.separator) || strings.HasPrefix(name, names[i]+"[")):
 			return setting{}, s.path.String() + " is a list of sections, which only the file can set"

@@ -44,7 +44,7 @@ func TestRedacted(t *testing.T) {
 
 // What Redacted returns is the file's own language: without a secret in it, it loads as the same.
 func TestRedactedLoadsAgain(t *testing.T) {
-	c := load(t, "server: {max_body: 1000, idle_timeout: 1h1m0.5s}\nplugins: [{name: p, source: p.wasm, routes: [\"GET /p\"], workers: auto, limits: {timeout: 2h}}]\n")
+	c := load(t, "server: {max_body: 1000, idle_timeout: 1h1m0.5s}\nupstreams: {a: {endpoints: [\"http://a\", {url: \"http://b\", weight: 2}]}}\nplugins: [{name: p, source: p.wasm, routes: [\"GET /p\"], workers: auto, limits: {timeout: 2h}}]\n")
 	text, err := yaml.Marshal(c.Redacted())
 	if err != nil {
 		t.Fatal(err)
@@ -57,13 +57,13 @@ func TestRedactedLoadsAgain(t *testing.T) {
 // Load refuses these; a configuration that was built by hand is shown safely all the same.
 func TestRedactedOfUnchecked(t *testing.T) {
 	c := config.Default()
-	c.Upstreams["a"] = config.Upstream{Endpoints: []string{"https://user:" + secretValue + "@a.example.com"}}
+	c.Upstreams["a"] = config.Upstream{Endpoints: []config.Endpoint{{URL: "https://user:" + secretValue + "@a.example.com"}, {URL: "https://b", Metrics: "https://" + secretValue + "@b.example.com/metrics"}}}
 	c.Plugins = []config.Plugin{{Source: "https://" + secretValue + "@plugins.example.com/a.wasm?token=" + secretValue}}
 	got, err := json.Marshal(c.Redacted())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`"https://a.example.com"`, `"https://plugins.example.com/a.wasm?token=***"`} {
+	for _, want := range []string{`"https://a.example.com"`, `"https://b.example.com/metrics"`, `"https://plugins.example.com/a.wasm?token=***"`} {
 		if !strings.Contains(string(got), want) {
 			t.Errorf("%s is not shown in %s", want, got)
 		}

@@ -57,6 +57,12 @@ func isText(t reflect.Type) bool {
 		t == reflect.TypeFor[Bytes]() || t == reflect.TypeFor[Workers]()
 }
 
+// isWord reports whether a value of the type can be written as one text. An endpoint can, though it
+// is a section.
+func isWord(t reflect.Type) bool {
+	return shapeOf(t) == scalar || t == reflect.TypeFor[Endpoint]()
+}
+
 // setting is a value that the environment and the flags can name: a scalar or a whole list.
 type setting struct {
 	path path

@@ -78,6 +78,7 @@ func (v *validator) rest() {
 	v.positive(p.key("response_timeout"), client.ResponseTimeout)
 	v.positive(p.key("chunk_timeout"), client.ChunkTimeout)
 	v.size(p.key("max_response"), client.MaxResponse, 0, TiB)
+	v.number(p.key("max_waiting"), int64(client.MaxWaiting), 0, maxCount)
 }
 
 // notNegative wants a duration for which zero means none.

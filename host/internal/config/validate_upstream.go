@@ -20,9 +20,13 @@ func (v *validator) upstreams() {
 		}
 		demo, real := false, false
 		for i, e := range u.Endpoints {
-			v.endpoint(endpoints.index(i), e)
-			demo = demo || isDemo(e)
-			real = real || strings.HasPrefix(strings.ToLower(e), "http")
+			v.endpoint(v.urlPath(endpoints.index(i)), e.URL)
+			v.number(endpoints.index(i).key("weight"), int64(e.Weight), 1, 1000)
+			if at := endpoints.index(i).key("metrics"); e.Metrics != "" {
+				v.metrics(at, e.Metrics)
+			}
+			demo = demo || isDemo(e.URL)
+			real = real || strings.HasPrefix(strings.ToLower(e.URL), "http")
 		}
 		if demo && real {
 			v.fault(endpoints, "the demo stands beside a real service, which would get and miss the upstream's secret in turn: list one kind only")
@@ -36,6 +40,13 @@ func (v *validator) upstreams() {
 		v.size(p.key("max_response"), u.MaxResponse, 0, TiB)
 
 		v.proxy(p.key("proxy"), u.Proxy, demo)
+		v.number(p.key("max_waiting"), int64(u.MaxWaiting), 0, maxCount)
+		v.header(p.key("timeout_header"), u.TimeoutHeader)
+		v.header(p.key("sticky"), u.Sticky)
+		v.health(p.key("health"), u.Health)
+		v.positive(p.key("queue", "interval"), u.Queue.Interval)
+		v.retry(p.key("retry"), u.Retry)
+		v.breaker(p.key("breaker"), u.Breaker)
 
 		auth := p.key("auth")
 		v.as(auth, u.Auth.As, u.Auth.Secret)
@@ -146,9 +157,9 @@ func (v *validator) secretFor(p path, name, upstream string) {
 	}
 	endpoints := path{"upstreams", upstream, "endpoints"}
 	for i, e := range v.Upstreams[upstream].Endpoints {
-		if strings.HasPrefix(strings.ToLower(e), "http:") && v.known(endpoints.index(i)) {
+		if at := v.urlPath(endpoints.index(i)); strings.HasPrefix(strings.ToLower(e.URL), "http:") && v.known(at) {
 			v.fault(p, "the secret %s would travel over plain http to %s; use https, or say insecure: true in secrets.%s",
-				name, v.text(endpoints.index(i), e), name)
+				name, v.text(at, e.URL), name)
 			return
 		}
 	}

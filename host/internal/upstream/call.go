@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,21 +27,31 @@ import (
 // the first byte of the response, the request is sent once more on a fresh connection, whatever
 // its method, provided it has no body or a GetBody.
 func (p *Pool) Do(req *http.Request, pol Policy) (*http.Response, error) {
-	k, err := keyOf(req, pol)
+	if req.URL == nil || req.Header == nil {
+		closeBody(req.Body)
+		return nil, errNoURL
+	}
+	k, err := keyOf(req.URL, pol)
 	if err != nil {
 		closeBody(req.Body)
 		return nil, err
 	}
+	return p.send(req, req.Body, k, nil)
+}
+
+// send is Do with a body in the place of the request's own, which GetBody can make again, on a
+// connection of a known key. Of m, which may be nil, it ends the call that its caller began, once
+// the response's body has ended; when it returns no response that is still the caller's to do.
+func (p *Pool) send(req *http.Request, body io.ReadCloser, k key, m *member) (*http.Response, error) {
 	c, err := p.acquire(req.Context(), k, false)
 	if err != nil {
-		closeBody(req.Body)
+		closeBody(body)
 		return nil, err
 	}
-	resp, again, err := p.attempt(req, req.Body, c)
+	resp, again, err := p.attempt(req, body, c, m)
 	if !again {
 		return resp, err
 	}
-	body := req.Body
 	if hasBody(body) {
 		if req.GetBody == nil {
 			return nil, err
@@ -53,16 +64,12 @@ func (p *Pool) Do(req *http.Request, pol Policy) (*http.Response, error) {
 		closeBody(body)
 		return nil, err
 	}
-	resp, _, err = p.attempt(req, body, c)
+	resp, _, err = p.attempt(req, body, c, m)
 	return resp, err
 }
 
-// keyOf says which connections may serve a request.
-func keyOf(req *http.Request, pol Policy) (key, error) {
-	u := req.URL
-	if u == nil || req.Header == nil {
-		return key{}, errors.New("call: the request has no URL or no header map: make it with http.NewRequest")
-	}
+// keyOf says which connections may serve a request to u.
+func keyOf(u *url.URL, pol Policy) (key, error) {
 	var port string
 	switch u.Scheme {
 	case "http":
@@ -91,6 +98,7 @@ func keyOf(req *http.Request, pol Policy) (key, error) {
 type call struct {
 	pool   *Pool
 	conn   *conn
+	member *member         // nil is none; ends when the response's body does
 	ctx    context.Context // the caller's
 	cancel context.CancelCauseFunc
 	watch  watch
@@ -102,7 +110,7 @@ type call struct {
 
 // attempt sends the request on c, which the call then owns. again says that the same request may
 // be sent on another connection.
-func (p *Pool) attempt(req *http.Request, body io.ReadCloser, c *conn) (resp *http.Response, again bool, err error) {
+func (p *Pool) attempt(req *http.Request, body io.ReadCloser, c *conn, m *member) (resp *http.Response, again bool, err error) {
 	if c.cc == nil {
 		if err := p.dial(req.Context(), c); err != nil {
 			closeBody(body)
@@ -143,11 +151,11 @@ func (p *Pool) attempt(req *http.Request, body io.ReadCloser, c *conn) (resp *ht
 		x.end()
 		return nil, again, err
 	}
-	return x.respond(req, resp)
+	return x.respond(req, resp, m)
 }
 
 // respond makes the call the response's body.
-func (x *call) respond(req *http.Request, resp *http.Response) (*http.Response, bool, error) {
+func (x *call) respond(req *http.Request, resp *http.Response, m *member) (*http.Response, bool, error) {
 	resp.Request, resp.TLS = req, x.conn.tls
 	switch {
 	case resp.StatusCode == http.StatusSwitchingProtocols:
@@ -155,8 +163,10 @@ func (x *call) respond(req *http.Request, resp *http.Response) (*http.Response, 
 		x.end()
 		return nil, false, x.fail(ErrProtocol, "", errors.New("it switches to another protocol, which a pooled call cannot follow"))
 	case resp.Body == http.NoBody:
+		x.member = m
 		x.end()
 	default:
+		x.member = m
 		x.answer = resp.Body
 		resp.Body = x
 	}
@@ -189,6 +199,9 @@ func (x *call) Close() error {
 func (x *call) end() {
 	if x.ended.Swap(true) {
 		return
+	}
+	if x.member != nil {
+		x.member.inFlight.Add(-1)
 	}
 	x.pool.settle(x.conn)
 	x.cancel(nil)

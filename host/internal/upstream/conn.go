@@ -20,6 +20,7 @@ type conn struct {
 	cc       *http.ClientConn // nil until dialled
 	pool     *Pool
 	key      key
+	site     *site                // of key.addr; nil where the pool keeps none
 	tls      *tls.ConnectionState // nil without TLS
 
 	read   atomic.Int64 // bytes received
@@ -43,6 +44,10 @@ func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n > 0 {
 		c.read.Add(int64(n))
+		c.pool.traffic.in.Add(uint64(n))
+		if c.site != nil {
+			c.site.in.Add(uint64(n))
+		}
 	}
 	if err != nil && !c.closed.Load() {
 		c.failed.Store(true)
@@ -54,6 +59,10 @@ func (c *conn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
 	if n > 0 {
 		c.wrote.Store(int64(time.Since(c.pool.started)))
+		c.pool.traffic.out.Add(uint64(n))
+		if c.site != nil {
+			c.site.out.Add(uint64(n))
+		}
 	}
 	if err != nil && !c.closed.Load() {
 		c.failed.Store(true)
@@ -98,12 +107,22 @@ func dialTCP(ctx context.Context, network, addr string) (net.Conn, error) {
 	if !ok {
 		return nil, errors.New("a dial outside the pool") // a fault of this package; never an open door
 	}
+	raw, err := c.pool.set.open(ctx, c.key.policy.Private, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	c.Conn = raw
+	return c, nil
+}
+
+// open opens a socket to addr, or to the proxy that leads there, on a public address or on any.
+func (s settings) open(ctx context.Context, private bool, network, addr string) (net.Conn, error) {
 	dialer := net.Dialer{
 		// One address after the other: a race of two would be two connections in one place.
 		FallbackDelay: -1,
-		Resolver:      c.pool.set.resolver,
+		Resolver:      s.resolver,
 	}
-	if !c.key.policy.Private {
+	if !private {
 		// Here, since this is the very address that the kernel is given: a name that resolves to
 		// another address a second time changes nothing.
 		dialer.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error {
@@ -114,15 +133,10 @@ func dialTCP(ctx context.Context, network, addr string) (net.Conn, error) {
 			return checkAddress(at.Addr())
 		}
 	}
-	if proxy := c.pool.set.proxy; proxy != "" {
-		addr = proxy
+	if s.proxy != "" {
+		addr = s.proxy
 	}
-	raw, err := dialer.DialContext(ctx, network, addr)
-	if err != nil {
-		return nil, err
-	}
-	c.Conn = raw
-	return c, nil
+	return dialer.DialContext(ctx, network, addr)
 }
 
 // dialTLS is dialTCP and a handshake, under the same deadline.
@@ -133,6 +147,17 @@ func (s settings) dialTLS(ctx context.Context, network, addr string) (net.Conn, 
 	c := ctx.Value(dialKey{}).(*conn)
 	raw := c.Conn
 	c.Conn = nil
+	secure, err := s.secure(ctx, raw, addr)
+	if err != nil {
+		return nil, err
+	}
+	state := secure.ConnectionState()
+	c.Conn, c.tls = secure, &state
+	return c, nil
+}
+
+// secure makes a socket that open gave a TLS connection to addr. It closes the socket when that fails.
+func (s settings) secure(ctx context.Context, raw net.Conn, addr string) (*tls.Conn, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		_ = raw.Close()
@@ -157,9 +182,7 @@ func (s settings) dialTLS(ctx context.Context, network, addr string) (net.Conn, 
 		_ = raw.Close()
 		return nil, fmt.Errorf("TLS handshake: %w", err)
 	}
-	state := secure.ConnectionState()
-	c.Conn, c.tls = secure, &state
-	return c, nil
+	return secure, nil
 }
 
 // dial connects c, which holds a place. When it fails the place is free again.
@@ -170,11 +193,17 @@ func (p *Pool) dial(ctx context.Context, c *conn) error {
 		dctx, cancel = context.WithTimeout(dctx, d)
 		defer cancel()
 	}
-	cc, err := p.transport.NewClientConn(dctx, c.key.scheme, c.key.addr)
+	clock, began := &dnsClock{}, time.Now()
+	cc, err := p.transport.NewClientConn(clock.trace(dctx), c.key.scheme, c.key.addr)
 	if err == nil {
 		c.cc = cc
+		took, dns := time.Since(began), clock.took
 		p.mu.Lock()
 		p.count.dials++
+		p.dialed.add(dns, took-dns)
+		if c.site != nil {
+			c.site.dialed.add(dns, took-dns)
+		}
 		if c.dialing { // the server may have closed it already
 			c.dialing = false
 			p.dialing--

@@ -126,6 +126,22 @@ func (e endpoint) url(path, rawQuery string) (*url.URL, error) {
 	return u, nil
 }
 
+// cut is the reverse of url: the path that leads to u on this endpoint.
+func (e endpoint) cut(u *url.URL) (path string, ok bool) {
+	if u.Scheme != e.base.Scheme || !strings.EqualFold(u.Host, e.base.Host) {
+		return "", false
+	}
+	escaped := u.EscapedPath()
+	if e.chat != nil && escaped == e.chat.EscapedPath() {
+		return chatPath, true
+	}
+	path, ok = strings.CutPrefix(escaped, e.base.EscapedPath())
+	if path == "" {
+		path = "/"
+	}
+	return path, ok && path[0] == '/'
+}
+
 // checkPath refuses what would make an escaped path mean something else once it is joined.
 func checkPath(path string) error {
 	if strings.ContainsAny(path, "?#") {

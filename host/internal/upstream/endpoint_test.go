@@ -12,7 +12,7 @@ import (
 
 func named(t *testing.T, resolve func(string) (string, error), endpoints ...string) (*upstream.Upstream, error) {
 	t.Helper()
-	set, err := upstream.New(client(nil), map[string]config.Upstream{"gpustack": {Endpoints: endpoints, MaxConns: 1}}, resolve)
+	set, err := upstream.New(client(nil), map[string]config.Upstream{"gpustack": {Endpoints: addresses(endpoints...), MaxConns: 1}}, resolve)
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +115,12 @@ func TestEndpointsAreRefused(t *testing.T) {
 	}
 }
 
+func TestEndpointTwice(t *testing.T) {
+	if _, err := named(t, nil, "http://a", "http://b", "http://a/"); err == nil || !strings.Contains(err.Error(), "endpoints[2]") {
+		t.Errorf("%v, want the third refused", err)
+	}
+}
+
 func TestEndpointsTakeTurns(t *testing.T) {
 	u, err := named(t, nil, "http://a", "http://b", "http://c")
 	if err != nil {
@@ -170,8 +176,8 @@ func TestDemoEndpoint(t *testing.T) {
 func TestPrivateUpstream(t *testing.T) {
 	s := newServer(t, hello)
 	set, err := upstream.New(client(nil), map[string]config.Upstream{
-		"open":   {Endpoints: []string{s.URL}, MaxConns: 1, Private: true},
-		"closed": {Endpoints: []string{s.URL}, MaxConns: 1},
+		"open":   {Endpoints: addresses(s.URL), MaxConns: 1, Private: true},
+		"closed": {Endpoints: addresses(s.URL), MaxConns: 1},
 	}, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -19,7 +19,10 @@ var (
 	ErrReset           = errors.New("the connection died")
 	ErrProtocol        = errors.New("the answer is not acceptable HTTP")
 	ErrBlocked         = errors.New("the address is refused")
+	ErrUnavailable     = errors.New("the upstream is not asked now")
 )
+
+var errNoURL = errors.New("call: the request has no URL or no header map: make it with http.NewRequest")
 
 // Error is a call that reached for an upstream and failed there.
 type Error struct {
@@ -74,6 +77,40 @@ func (e *PoolTimeout) Is(target error) bool { return target == ErrPoolTimeout }
 
 // Timeout is always true.
 func (e *PoolTimeout) Timeout() bool { return true }
+
+// PoolFull is an ErrUnavailable: as many calls as may wait for the pool wait already.
+type PoolFull struct {
+	Pool       string
+	MaxWaiting int
+	Setting    string // the path of the setting to raise
+}
+
+func (e *PoolFull) Error() string {
+	return fmt.Sprintf("pool %s: %v: %d calls wait for a connection already, the most that %s allows", e.Pool, ErrUnavailable, e.MaxWaiting, e.Setting)
+}
+
+// Is makes a PoolFull an ErrUnavailable.
+func (e *PoolFull) Is(target error) bool { return target == ErrUnavailable }
+
+// RetryAfter is when trying again may help.
+func (e *PoolFull) RetryAfter() time.Duration { return time.Second }
+
+// Open is an ErrUnavailable: the upstream's circuit breaker is open.
+type Open struct {
+	Upstream string
+	Retry    time.Duration // until a call may be let through
+}
+
+func (e *Open) Error() string {
+	return fmt.Sprintf("upstream %s: %v: too many calls failed of late, and upstreams.%s.breaker is open for another %v",
+		e.Upstream, ErrUnavailable, e.Upstream, e.Retry.Round(time.Millisecond))
+}
+
+// Is makes an Open an ErrUnavailable.
+func (e *Open) Is(target error) bool { return target == ErrUnavailable }
+
+// RetryAfter is when trying again may help.
+func (e *Open) RetryAfter() time.Duration { return e.Retry }
 
 // contextError says that the caller's own context ended the call, and keeps the caller's cause.
 func contextError(ctx context.Context, addr string) error {

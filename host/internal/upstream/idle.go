@@ -27,6 +27,9 @@ func (l *idleConns) put(c *conn, now time.Time) {
 	}
 	l.newest = c
 	l.n++
+	if c.site != nil {
+		c.site.idle++
+	}
 }
 
 // take returns a usable connection for k, or nil. A connection that is past its time is left
@@ -52,6 +55,19 @@ func (l *idleConns) takeOldest() *conn {
 		l.remove(c)
 	}
 	return c
+}
+
+// takeOf returns the connections of a site.
+func (l *idleConns) takeOf(s *site) (all []*conn) {
+	for c := l.oldest; c != nil; {
+		newer := c.newer
+		if c.site == s {
+			l.remove(c)
+			all = append(all, c)
+		}
+		c = newer
+	}
+	return all
 }
 
 // remove unlinks c; it does nothing when c is not idle.
@@ -83,4 +99,7 @@ func (l *idleConns) remove(c *conn) {
 	c.above, c.below, c.older, c.newer = nil, nil, nil, nil
 	c.idle = false
 	l.n--
+	if c.site != nil {
+		c.site.idle--
+	}
 }

@@ -129,3 +129,12 @@ func rawServer(t testing.TB, serve func(n int, c net.Conn)) (url string) {
 	t.Cleanup(func() { l.Close(); <-done })
 	return "http://" + l.Addr().String()
 }
+
+// addresses lists URLs, as a configuration may.
+func addresses(urls ...string) []config.Endpoint {
+	var list []config.Endpoint
+	for _, u := range urls {
+		list = append(list, config.Endpoint{URL: u})
+	}
+	return list
+}

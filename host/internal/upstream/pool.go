@@ -22,6 +22,7 @@ type Policy struct {
 // settings are what makes two pools the same for a reload. Comparable.
 type settings struct {
 	maxConns, maxIdle        int
+	maxWaiting               int // 0 is no bound
 	idle                     time.Duration
 	connect, response, chunk time.Duration // 0 is no limit
 	headerLimit              int64         // bytes of a response's headers
@@ -37,6 +38,9 @@ func (s settings) check(path string) error {
 	}
 	if s.maxIdle < 0 {
 		problems = append(problems, fmt.Errorf("%s.max_idle_conns is %d: it must be at least 1, or 0 for as many as max_conns", path, s.maxIdle))
+	}
+	if s.maxWaiting < 0 {
+		problems = append(problems, fmt.Errorf("%s.max_waiting is %d: it must be at least 1, or 0 for no bound", path, s.maxWaiting))
 	}
 	for _, d := range []struct {
 		key   string
@@ -71,6 +75,7 @@ type Pool struct {
 	set       settings
 	transport *http.Transport
 	started   time.Time // what conn.wrote counts from
+	traffic   traffic
 
 	// mu guards what follows. A ClientConn locks itself while it closes its connection, and that
 	// close locks mu: so no method of a ClientConn is called under mu.
@@ -82,6 +87,8 @@ type Pool struct {
 	queue   list.List   // of *waiter; empty unless every place is taken
 	expiry  *time.Timer // runs expire when the oldest idle connection is due; nil until first used
 	count   counters
+	dialed  dialTimes
+	sites   map[string]*site // by host:port, of the endpoints of a named upstream; nil in the shared pool
 }
 
 // waiter is a call in the queue.
@@ -126,6 +133,12 @@ func (p *Pool) acquire(ctx context.Context, k key, retry bool) (*conn, error) {
 		p.mu.Unlock()
 		closeAll(dead)
 		return c, nil
+	}
+	if p.set.maxWaiting > 0 && p.queue.Len() >= p.set.maxWaiting && !retry {
+		p.count.turnedAway++
+		p.mu.Unlock()
+		closeAll(dead)
+		return nil, &PoolFull{Pool: p.name, MaxWaiting: p.set.maxWaiting, Setting: p.path + ".max_waiting"}
 	}
 	w := &waiter{key: k, fresh: retry, ready: make(chan *conn, 1)}
 	var at *list.Element
@@ -185,7 +198,11 @@ func (p *Pool) wait(ctx context.Context, w *waiter, at *list.Element) (*conn, er
 func (p *Pool) placeLocked(k key) *conn {
 	p.open++
 	p.dialing++
-	return &conn{pool: p, key: k, dialing: true}
+	c := &conn{pool: p, key: k, dialing: true, site: p.sites[k.addr]}
+	if c.site != nil {
+		c.site.open++
+	}
+	return c
 }
 
 // release gives a connection's place back, once: when its socket is closed or its dial has failed.
@@ -202,6 +219,9 @@ func (p *Pool) release(c *conn) {
 	}
 	p.idle.remove(c)
 	p.open--
+	if c.site != nil {
+		c.site.open--
+	}
 	for p.open < p.set.maxConns && p.queue.Len() > 0 {
 		w := p.queue.Remove(p.queue.Front()).(*waiter)
 		w.granted = true
@@ -220,7 +240,7 @@ func (p *Pool) settle(c *conn) {
 // keep reports whether the connection found a use.
 func (p *Pool) keep(c *conn) bool {
 	p.mu.Lock()
-	if c.released || p.users == 0 {
+	if c.released || p.users == 0 || c.goneLocked() {
 		p.mu.Unlock()
 		return false
 	}

@@ -67,7 +67,7 @@ func newProxy(t *testing.T, at string) (url string, asked func() string) {
 func proxied(t *testing.T, endpoint, proxy string, private bool, connect time.Duration, opts ...upstream.Option) *upstream.Upstream {
 	t.Helper()
 	set, err := upstream.New(client(nil), map[string]config.Upstream{"far": {
-		Endpoints: []string{endpoint}, Proxy: proxy, Private: private, MaxConns: 2,
+		Endpoints: addresses(endpoint), Proxy: proxy, Private: private, MaxConns: 2,
 		IdleTimeout: time.Minute, ConnectTimeout: connect, ResponseTimeout: 10 * time.Second, ChunkTimeout: 10 * time.Second,
 	}}, nil, opts...)
 	if err != nil {
@@ -177,6 +177,67 @@ func TestProxy(t *testing.T) {
 			}
 			if st := u.Pool().Stats(); st.Open != 0 {
 				t.Errorf("places were lost: %+v", st)
+			}
+		})
+	}
+}
+
+// TestChecksGoThroughTheProxy looks at the endpoint's health and queue as calls would: the proxy alone knows its name.
+func TestChecksGoThroughTheProxy(t *testing.T) {
+	page := func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/base/healthz":
+		case "/metrics":
+			fmt.Fprintln(w, "waiting 7")
+		default:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}
+	for name, c := range map[string]struct {
+		start  func(*testing.T) *httptest.Server
+		origin string
+		asked  []string
+	}{
+		"plain": {func(t *testing.T) *httptest.Server { return newServer(t, page) }, "http://far.example.com:8080", []string{
+			"GET http://far.example.com:8080/base/healthz for far.example.com:8080", "GET http://far.example.com:8080/metrics for far.example.com:8080",
+		}},
+		"TLS": {func(*testing.T) *httptest.Server { return httptest.NewTLSServer(http.HandlerFunc(page)) }, "https://example.com", []string{
+			"CONNECT example.com:443 for example.com:443",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := c.start(t)
+			defer s.Close()
+			roots := x509.NewCertPool()
+			if cert := s.Certificate(); cert != nil {
+				roots.AddCert(cert)
+			}
+			for _, private := range []bool{true, false} {
+				proxy, asked := newProxy(t, s.Listener.Addr().String())
+				far := config.DefaultUpstream()
+				far.Endpoints = []config.Endpoint{{URL: c.origin + "/base", Metrics: c.origin + "/metrics"}}
+				far.Proxy, far.Private, far.Health.Path, far.Health.Failures = proxy, private, "/healthz", 1
+				far.Queue = config.Queue{Metric: "waiting", Interval: time.Minute}
+				set, err := upstream.New(client(nil), map[string]config.Upstream{"far": far}, nil, upstream.TLS(&tls.Config{RootCAs: roots}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer set.Close()
+				endpoint := func() upstream.EndpointStats { return set.Stats()[1].Upstream.Endpoints[0] }
+				if !private { // the proxy's address is
+					eventually(t, "it is down", func() bool { return endpoint().State == upstream.StateDown })
+					if got := endpoint().Problem; asked() != "" || !strings.Contains(got, "is refused") {
+						t.Errorf("the proxy was asked %q; %s", asked(), got)
+					}
+					continue
+				}
+				eventually(t, "seven wait", func() bool { return endpoint().Queued == 7 })
+				for _, want := range c.asked {
+					eventually(t, want, func() bool { return strings.Contains(asked(), want) })
+				}
+				if got := endpoint(); got.State != upstream.StateUp {
+					t.Errorf("%+v", got)
+				}
 			}
 		})
 	}

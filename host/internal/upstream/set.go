@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -24,6 +25,9 @@ type Set struct {
 	named   map[string]*Upstream
 	order   []string // the names, sorted
 	close   sync.Once
+
+	watching sync.WaitGroup
+	stop     context.CancelFunc // ends what watches
 }
 
 // options are what the configuration does not say. Comparable.
@@ -88,6 +92,7 @@ func (s *Set) build(client config.Client, named map[string]config.Upstream, old 
 	s.shared = pool(shared, "client", settings{
 		maxConns: client.MaxConns, maxIdle: client.MaxIdleConns, idle: client.IdleTimeout,
 		connect: client.ConnectTimeout, response: client.ResponseTimeout, chunk: client.ChunkTimeout,
+		maxWaiting: client.MaxWaiting,
 	})
 	s.named = make(map[string]*Upstream, len(named))
 	for _, name := range slices.Sorted(maps.Keys(named)) {
@@ -99,9 +104,13 @@ func (s *Set) build(client config.Client, named map[string]config.Upstream, old 
 		p := pool(name, "upstreams."+name, settings{
 			maxConns: c.MaxConns, maxIdle: c.MaxIdleConns, idle: c.IdleTimeout,
 			connect: c.ConnectTimeout, response: c.ResponseTimeout, chunk: c.ChunkTimeout,
-			proxy: proxyAddr(c.Proxy),
+			maxWaiting: c.MaxWaiting, proxy: proxyAddr(c.Proxy),
 		})
-		u, err := newUpstream(name, c, p, s.resolve)
+		var before *Upstream
+		if old != nil {
+			before = old.named[name]
+		}
+		u, err := newUpstream(name, c, p, s.resolve, before)
 		if err != nil {
 			problems = append(problems, err)
 		}
@@ -111,10 +120,25 @@ func (s *Set) build(client config.Client, named map[string]config.Upstream, old 
 	if err := errors.Join(problems...); err != nil {
 		return err
 	}
-	for _, p := range s.pools() {
-		p.retain()
-	}
+	s.begin()
 	return nil
+}
+
+// begin takes the pools into use and starts what looks at the endpoints.
+func (s *Set) begin() {
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.shared.retain()
+	for _, name := range s.order {
+		u := s.named[name]
+		u.pool.retain()
+		for _, m := range u.members {
+			m.site = u.pool.retainSite(m.key.addr)
+		}
+		if u.watched() {
+			s.watching.Go(func() { u.watch(ctx, u.pool.set) })
+		}
+	}
 }
 
 // pool finds a pool by its name; nil when there is none, or no Set.
@@ -142,28 +166,27 @@ func (s *Set) Named(name string) (*Upstream, bool) {
 
 // Stats is the state of every pool: the shared one first, then the upstreams by name.
 func (s *Set) Stats() []Stats {
-	var all []Stats
-	for _, p := range s.pools() {
-		all = append(all, p.Stats())
-	}
-	return all
-}
-
-func (s *Set) pools() []*Pool {
-	all := []*Pool{s.shared}
+	all := []Stats{s.shared.Stats()}
 	for _, name := range s.order {
-		all = append(all, s.named[name].pool)
+		all = append(all, s.named[name].stats())
 	}
 	return all
 }
 
 // Close gives the pools up, and may be called twice. In a pool that no other Set holds the idle
-// connections close at once and the others when their call ends. Calls in flight finish, and a late
-// one is still answered, on a connection that is closed after it.
+// connections close at once and the others when their call ends; so do those of an endpoint that no
+// other Set has. Calls in flight finish, and a late one is still answered, on a connection that is closed after it.
 func (s *Set) Close() {
 	s.close.Do(func() {
-		for _, p := range s.pools() {
-			p.drop()
+		s.stop()
+		s.watching.Wait()
+		s.shared.drop()
+		for _, name := range s.order {
+			u := s.named[name]
+			u.pool.drop()
+			for _, m := range u.members {
+				u.pool.dropSite(m.site)
+			}
 		}
 	})
 }

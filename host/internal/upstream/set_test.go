@@ -14,9 +14,9 @@ import (
 
 func TestSetRefusesBadSettings(t *testing.T) {
 	_, err := upstream.New(config.Client{MaxIdleConns: -1, ChunkTimeout: -time.Second}, map[string]config.Upstream{
-		"shared": {Endpoints: []string{"http://h"}, MaxConns: 1},
+		"shared": {Endpoints: addresses("http://h"), MaxConns: 1},
 		"a":      {MaxConns: 1},
-		"b":      {Endpoints: []string{"http://h"}},
+		"b":      {Endpoints: addresses("http://h")},
 	}, nil)
 	if err == nil {
 		t.Fatal("no error")
@@ -33,7 +33,7 @@ func TestSetRefusesBadSettings(t *testing.T) {
 func TestReload(t *testing.T) {
 	s := newServer(t, hello)
 	entry := func(maxConns int) config.Upstream {
-		return config.Upstream{Endpoints: []string{s.URL}, Private: true, MaxConns: maxConns}
+		return config.Upstream{Endpoints: addresses(s.URL), Private: true, MaxConns: maxConns}
 	}
 	old, err := upstream.New(client(nil), map[string]config.Upstream{"same": entry(2), "changed": entry(2), "removed": entry(2)}, nil)
 	if err != nil {
@@ -56,7 +56,7 @@ func TestReload(t *testing.T) {
 		t.Fatal("a bad configuration was taken")
 	}
 	same := entry(2)
-	same.Endpoints = []string{s.URL, s.URL + "/v1"} // no setting of the pool
+	same.Endpoints = addresses(s.URL, s.URL+"/v1") // no setting of the pool
 	next, err := old.Reload(client(nil), map[string]config.Upstream{"same": same, "changed": entry(3), "added": entry(1)})
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +129,7 @@ func TestChatsDoNotStarveSearches(t *testing.T) {
 		<-r.Context().Done()
 	})
 	search := newServer(t, hello)
-	set, err := upstream.New(client(nil), map[string]config.Upstream{"gpustack": {Endpoints: []string{chats.URL}, Private: true, MaxConns: 300}}, nil)
+	set, err := upstream.New(client(nil), map[string]config.Upstream{"gpustack": {Endpoints: addresses(chats.URL), Private: true, MaxConns: 300}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"math"
 	"time"
 
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
@@ -82,7 +83,8 @@ func (w *worker) failed(ctx context.Context, op *operation, kind abi.Kind, err e
 	}
 	e := asCode(ctx, err)
 	text := e.Text[:min(len(e.Text), maxLogLine)]
-	if w.push(event{kind: kind, flags: abi.EventEnd | abi.EventError, code: uint32(e.Code), id: op.id, body: []byte(text), call: op.call, op: op}) {
+	again := uint32(min((e.Retry+time.Millisecond-1)/time.Millisecond, math.MaxUint32))
+	if w.push(event{kind: kind, flags: abi.EventEnd | abi.EventError, code: uint32(e.Code), arg: again, id: op.id, body: []byte(text), call: op.call, op: op}) {
 		w.kick()
 	}
 }

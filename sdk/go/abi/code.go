@@ -1,5 +1,7 @@
 package abi
 
+import "time"
+
 // Code says why something failed. Imports return it negated; events carry it beside EventError.
 type Code uint32
 
@@ -22,6 +24,7 @@ const (
 	Fault       Code = 14
 	Blocked     Code = 15
 	Internal    Code = 16
+	Unavailable Code = 17
 )
 
 // String is the code in words, for an error message.
@@ -61,14 +64,17 @@ func (c Code) String() string {
 		return "address refused"
 	case Internal:
 		return "fault of the host"
+	case Unavailable:
+		return "the upstream is not asked now"
 	}
 	return "unknown code"
 }
 
 // Error is a failure with its code and a text that says what to do.
 type Error struct {
-	Code Code
-	Text string
+	Code  Code
+	Text  string
+	Retry time.Duration // when trying again may help; 0 is not known
 }
 
 // Error is the text, or the code in words when there is none.

@@ -42,32 +42,32 @@ func AppendFields(dst []Field, b []byte) ([]Field, error) {
 		return dst, nil
 	}
 	if len(b) > MaxBlock {
-		return nil, &Error{Invalid, "field block over 65536 bytes"}
+		return nil, &Error{Code: Invalid, Text: "field block over 65536 bytes"}
 	}
 	if len(b) < 4 {
-		return nil, &Error{Invalid, "field block cut off in its count"}
+		return nil, &Error{Code: Invalid, Text: "field block cut off in its count"}
 	}
 	le := binary.LittleEndian
 	count := le.Uint32(b)
 	if count > MaxFields {
-		return nil, &Error{Invalid, "field block of over 1024 fields"}
+		return nil, &Error{Code: Invalid, Text: "field block of over 1024 fields"}
 	}
 	table := b[4:]
 	if uint64(len(table)) < 8*uint64(count) {
-		return nil, &Error{Invalid, "field block cut off in its table"}
+		return nil, &Error{Code: Invalid, Text: "field block cut off in its table"}
 	}
 	text := string(table[8*count:])
 	dst = slices.Grow(dst, int(count))
 	for i := range int(count) {
 		n, v := uint64(le.Uint32(table[8*i:])), uint64(le.Uint32(table[8*i+4:]))
 		if n+v > uint64(len(text)) {
-			return nil, &Error{Invalid, "field block cut off in its text"}
+			return nil, &Error{Code: Invalid, Text: "field block cut off in its text"}
 		}
 		dst = append(dst, Field{text[:n], text[n : n+v]})
 		text = text[n+v:]
 	}
 	if text != "" {
-		return nil, &Error{Invalid, "field block with bytes behind its last field"}
+		return nil, &Error{Code: Invalid, Text: "field block with bytes behind its last field"}
 	}
 	return dst, nil
 }

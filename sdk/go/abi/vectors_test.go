@@ -181,14 +181,14 @@ func TestGet(t *testing.T) {
 
 func TestCodes(t *testing.T) {
 	seen := map[string]abi.Code{}
-	for c := abi.OK; c <= abi.Internal; c++ {
+	for c := abi.OK; c <= abi.Unavailable; c++ {
 		text := c.String()
 		if before, twice := seen[text]; twice || text == "unknown code" || text == "" {
 			t.Errorf("code %d is %q, as is %d", c, text, before)
 		}
 		seen[text] = c
 	}
-	if (abi.Internal + 1).String() != "unknown code" {
+	if (abi.Unavailable + 1).String() != "unknown code" {
 		t.Error("a code beyond the last has a text")
 	}
 	if e := (&abi.Error{Code: abi.Denied}); e.Error() != "denied" {

@@ -3,6 +3,7 @@ package plugin
 import (
 	"errors"
 	"io"
+	"time"
 
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
@@ -28,7 +29,7 @@ type body struct {
 func (b *body) deliver(e *abi.Event, data []byte) {
 	if e.Flags&abi.EventError != 0 {
 		if b.err == nil {
-			b.err = b.failure(abi.Code(e.Code), string(data))
+			b.err = b.failure(e, string(data))
 		}
 	} else if len(data) > 0 {
 		data = append([]byte(nil), data...)
@@ -45,9 +46,10 @@ func (b *body) deliver(e *abi.Event, data []byte) {
 }
 
 // failure is the error of a body that broke off.
-func (b *body) failure(code abi.Code, text string) error {
+func (b *body) failure(e *abi.Event, text string) error {
+	code := abi.Code(e.Code)
 	if b.id != 0 {
-		return &FetchError{Code: code, Text: text}
+		return &FetchError{Code: code, Text: text, RetryAfter: time.Duration(e.Arg) * time.Millisecond}
 	}
 	cause := &abi.Error{Code: code, Text: text}
 	switch code {

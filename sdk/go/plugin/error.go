@@ -36,8 +36,9 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // FetchError is why a call, or the reading or writing of a body, failed. Text says what to do; it is for logs, not for clients.
 type FetchError struct {
-	Code abi.Code
-	Text string
+	Code       abi.Code
+	Text       string
+	RetryAfter time.Duration // when trying again may help; 0 is not known
 
 	cause error // of a context, or of the reader of a stream
 }
@@ -61,15 +62,16 @@ func (e *FetchError) Unwrap() error { return e.cause }
 
 // Sentinels for errors.Is.
 var (
-	ErrDenied    error = &FetchError{Code: abi.Denied}    // no grant allows it; the error's text shows the missing one
-	ErrTimeout   error = &FetchError{Code: abi.Timeout}   // out of time
-	ErrPool      error = &FetchError{Code: abi.Pool}      // no connection became free in time
-	ErrConnect   error = &FetchError{Code: abi.Connect}   // no connection could be made
-	ErrReset     error = &FetchError{Code: abi.Reset}     // the other side broke off
-	ErrTooLarge  error = &FetchError{Code: abi.TooLarge}  // more bytes than allowed
-	ErrCancelled error = &FetchError{Code: abi.Cancelled} // the request, or the context of the call, has ended
-	ErrBlocked   error = &FetchError{Code: abi.Blocked}   // the address is refused
-	ErrLimit     error = &FetchError{Code: abi.Limit}     // over a limit of the plugin
+	ErrUnavailable error = &FetchError{Code: abi.Unavailable} // the upstream is not asked now, see RetryAfter
+	ErrDenied      error = &FetchError{Code: abi.Denied}      // no grant allows it; the error's text shows the missing one
+	ErrTimeout     error = &FetchError{Code: abi.Timeout}     // out of time
+	ErrPool        error = &FetchError{Code: abi.Pool}        // no connection became free in time
+	ErrConnect     error = &FetchError{Code: abi.Connect}     // no connection could be made
+	ErrReset       error = &FetchError{Code: abi.Reset}       // the other side broke off
+	ErrTooLarge    error = &FetchError{Code: abi.TooLarge}    // more bytes than allowed
+	ErrCancelled   error = &FetchError{Code: abi.Cancelled}   // the request, or the context of the call, has ended
+	ErrBlocked     error = &FetchError{Code: abi.Blocked}     // the address is refused
+	ErrLimit       error = &FetchError{Code: abi.Limit}       // over a limit of the plugin
 )
 
 var errClosed error = &FetchError{Code: abi.Cancelled, Text: "the reply is closed"}
@@ -136,6 +138,12 @@ func AsError(err error) *Error {
 		status, detail = 503, "The server is at its limit."
 	case abi.Cancelled:
 		status, detail = 503, "The request was cancelled."
+	case abi.Unavailable:
+		status, detail = 503, "The upstream is not available at the moment."
 	}
-	return &Error{Status: status, Detail: detail, Err: err}
+	answer := &Error{Status: status, Detail: detail, Err: err}
+	if fetch != nil {
+		answer.RetryAfter = fetch.RetryAfter
+	}
+	return answer
 }

@@ -33,6 +33,9 @@ type Call struct {
 
 	// Secret is the name of the secret that the host puts in; the plugin never sees it.
 	Secret string
+	// Idempotent says that sending the call twice does no harm: of an upstream the host may then retry it, as it does GET, HEAD and
+	// OPTIONS. A call with a Stream is never retried.
+	Idempotent bool
 	// Timeout is for the head of the reply, rounded up to milliseconds; 0 is the host's limit.
 	Timeout time.Duration
 	// Window is how many bytes of the reply's body may wait in the plugin's memory; 0 is 64 KiB, the most is 1 MiB. See ForPipe.
@@ -177,6 +180,9 @@ func (rt *runtime) encodeCall(c *Call) bool {
 	}
 	if redirects > 0 {
 		rt.fields = append(rt.fields, abi.Field{Name: ":redirects", Value: strconv.Itoa(redirects)})
+	}
+	if c.Idempotent {
+		rt.fields = append(rt.fields, abi.Field{Name: ":idempotent", Value: "1"})
 	}
 	return rt.encode(c.Header)
 }

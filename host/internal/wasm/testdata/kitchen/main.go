@@ -76,7 +76,9 @@ func count(w *plugin.Response, r *plugin.Request) error {
 }
 
 func fetch(w *plugin.Response, r *plugin.Request) error {
-	reply, err := plugin.Fetch(r.Context(), &plugin.Call{Method: "GET", URL: "http://up" + r.Query().Get("path")})
+	reply, err := plugin.Fetch(r.Context(), &plugin.Call{
+		Method: "GET", URL: "http://up" + r.Query().Get("path"), Idempotent: r.Query().Get("idempotent") == "1",
+	})
 	if err != nil {
 		return err
 	}
