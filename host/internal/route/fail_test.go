@@ -35,6 +35,16 @@ func TestTrap(t *testing.T) {
 	}
 }
 
+// TestComputingOverItsLimit: the client learns which limit it was.
+func TestComputingOverItsLimit(t *testing.T) {
+	s := plugged(t, func(c *config.Plugin) { c.Limits.CPU = 50 * time.Millisecond })
+	s.must("GET /loop", "X-Request-Id", "cpu-1").isDetail(t, 502, `Plugin "probe" was over its CPU limit (id cpu-1)`)
+	s.must("GET /memory", "X-Request-Id", "memory-1").isDetail(t, 502, `Plugin "probe" was over its memory limit (id memory-1)`)
+	if log := s.log.String(); !strings.Contains(log, "limits.cpu") || !strings.Contains(log, "limits.memory") {
+		t.Errorf("the log does not name the settings:\n%s", log)
+	}
+}
+
 func TestAnswerOverItsLimit(t *testing.T) {
 	s := plugged(t, func(c *config.Plugin) { c.Limits.Answer = 10 })
 	s.must("GET /answer?body=12345678901").isDetail(t, 502, `Plugin "probe" gave an answer over its limit (id `)

@@ -20,7 +20,8 @@ const (
 // guestLog writes what a guest logs, a bounded number of lines a second. Lines that were left out are counted and
 // reported with the next one that passes.
 type guestLog struct {
-	log *slog.Logger
+	log    *slog.Logger
+	limits *limitCounts
 
 	mu     sync.Mutex // guards what follows
 	tokens float64
@@ -28,8 +29,8 @@ type guestLog struct {
 	lost   int
 }
 
-func newGuestLog(log *slog.Logger) *guestLog {
-	return &guestLog{log: log, tokens: logsAtOnce, filled: time.Now()}
+func newGuestLog(log *slog.Logger, limits *limitCounts) *guestLog {
+	return &guestLog{log: log, limits: limits, tokens: logsAtOnce, filled: time.Now()}
 }
 
 func (g *guestLog) line(request string, level int32, text []byte) {
@@ -59,6 +60,7 @@ func (g *guestLog) allow() (lost int, ok bool) {
 	g.filled = now
 	if g.tokens < 1 {
 		g.lost++
+		g.limits.hit(limitLog)
 		return 0, false
 	}
 	g.tokens--

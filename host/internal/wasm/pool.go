@@ -45,7 +45,8 @@ type Pool struct {
 	options      Options
 	configFields []abi.Field
 
-	busy atomic.Int64 // nanoseconds that guests have run
+	busy   atomic.Int64 // nanoseconds that guests have run
+	limits limitCounts
 
 	mu       sync.Mutex // guards what follows
 	workers  []*worker
@@ -316,6 +317,8 @@ type Stats struct {
 	Traps     int64   `json:"traps"`
 	LastError string  `json:"last_error,omitempty"`
 	Draining  bool    `json:"draining,omitempty"`
+	// Limits says how often each of the limits was met, by the name of its setting.
+	Limits map[string]int64 `json:"limits,omitempty"`
 }
 
 // Stats looks at the pool without stopping it.
@@ -326,6 +329,7 @@ func (p *Pool) Stats() Stats {
 		Start:   p.start(),
 		Workers: len(p.workers), Bound: p.options.Workers, InFlight: p.active,
 		Busy: time.Duration(p.busy.Load()).Seconds(), Requests: p.requests, Traps: p.traps, LastError: p.lastErr, Draining: p.draining,
+		Limits: p.limits.byName(),
 	}
 	for _, w := range p.workers {
 		s.Memory += uint64(w.memory.Load())

@@ -34,6 +34,7 @@ func (p *Pool) Serve(ctx context.Context, req *Request, sink Sink) error {
 	for try := 0; ; try++ {
 		err := p.serveOnce(ctx, req, first, sink, start)
 		if !errors.Is(err, errUndelivered) {
+			p.limits.ended(err)
 			return err
 		}
 		if try == maxHandovers {

@@ -49,7 +49,7 @@ func (w *worker) plainly() error {
 	if err != nil {
 		return fmt.Errorf("start the plugin: %w", err)
 	}
-	w.mod, err = c.runtime.InstantiateModule(experimental.WithMemoryAllocator(w.ctx, memory.allocator()), c.module, w.config())
+	w.mod, err = c.runtime.InstantiateModule(experimental.WithMemoryAllocator(w.ctx, w.allocator(memory)), c.module, w.config())
 	if err != nil {
 		memory.Free() // wazero does not when the module's start function fails
 		return fmt.Errorf("start the plugin: %w", err)
@@ -75,7 +75,7 @@ func (w *worker) callIfThere(name string) error {
 		return nil
 	}
 	if _, err := f.Call(w.ctx); err != nil {
-		return fmt.Errorf("start the plugin: %w", err)
+		return fmt.Errorf("start the plugin: %w", w.blame(err))
 	}
 	return nil
 }
@@ -87,8 +87,7 @@ func (w *worker) copyOf(image *snapshot.Image) error {
 	if err != nil {
 		return fmt.Errorf("start the plugin: %w", err)
 	}
-	allocator := experimental.MemoryAllocatorFunc(func(_, _ uint64) experimental.LinearMemory { return memory })
-	w.mod, err = c.runtime.InstantiateModule(experimental.WithMemoryAllocator(w.ctx, allocator), c.module, w.config())
+	w.mod, err = c.runtime.InstantiateModule(experimental.WithMemoryAllocator(w.ctx, w.allocator(memory)), c.module, w.config())
 	if err != nil {
 		memory.Free()
 		return fmt.Errorf("start the plugin: %w", err)

@@ -46,6 +46,7 @@ type worker struct {
 	stack    [1]uint64
 	streams  [2]lineWriter // descriptors 1 and 2
 	readable bool          // what the idle descriptor says next
+	refused  bool          // memory, since the poll began
 	gauge    gauge
 	cpuLimit time.Duration // of one poll
 
@@ -100,7 +101,7 @@ func (p *Pool) startWorker(ctx context.Context) (_ *worker, err error) {
 	w := &worker{
 		pool:   p,
 		stop:   stop,
-		log:    newGuestLog(p.options.Log),
+		log:    newGuestLog(p.options.Log, &p.limits),
 		closed: make(chan struct{}),
 		ops:    map[uint64]*operation{},
 		ready:  make(chan error, 1),
@@ -205,6 +206,7 @@ func (w *worker) run(rounds int) {
 		w.mu.Unlock()
 		began := engine.nanotime()
 		w.gauge.begin(began)
+		w.refused = false
 		if limit := w.pool.options.CPU; limit > 0 && w.settled.Load() {
 			w.cpuLimit = limit
 		}
@@ -276,6 +278,8 @@ func (w *worker) ring() {
 // die ends the worker: its calls fail, its operations are cancelled, the instance is closed. Only the goroutine
 // that polls may call it.
 func (w *worker) die(fault error) {
+	fault = w.blame(fault)
+	w.pool.limits.ended(fault)
 	w.state.Store(dead)
 	w.mu.Lock()
 	w.fault = fault

@@ -1,0 +1,71 @@
+package wasm_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/patchbay-run/patchbay/host/internal/wasm"
+)
+
+// TestLimitsThatEndARequest meets each limit once: its error says which it was, and it alone is counted.
+func TestLimitsThatEndARequest(t *testing.T) {
+	for limit, c := range map[string]struct {
+		target string
+		change func(*wasm.Options)
+		serve  func(*wasm.Request)
+		is     func(error) bool
+	}{
+		"memory":    {target: "GET /memory", is: isA[*wasm.MemoryError]},
+		"cpu":       {target: "GET /loop", is: isA[*wasm.CPUError], change: func(o *wasm.Options) { o.CPU = 50 * time.Millisecond }},
+		"timeout":   {target: "GET /hang", is: func(err error) bool { return errors.Is(err, wasm.ErrTimeout) }, serve: func(r *wasm.Request) { r.Timeout = time.Millisecond }},
+		"in_flight": {target: "GET /word", is: func(err error) bool { return errors.Is(err, wasm.ErrFull) }, change: func(o *wasm.Options) { o.InFlight = 0 }},
+		"answer":    {target: "GET /big?n=2000", is: isA[*wasm.AnswerError], change: func(o *wasm.Options) { o.Answer = 1000 }},
+	} {
+		t.Run(limit, func(t *testing.T) {
+			k := startKitchen(t, c.change)
+			for name, hits := range k.Stats().Limits {
+				if hits != 0 {
+					t.Errorf("%s has %d hits before anything was asked", name, hits)
+				}
+			}
+			req := k.request(t, c.target, nil)
+			if c.serve != nil {
+				c.serve(req)
+			}
+			if err := k.Serve(t.Context(), req, &answer{}); !c.is(err) {
+				t.Errorf("got %v", err)
+			}
+			for name, hits := range k.Stats().Limits {
+				switch {
+				case name == limit && hits < 1, name != limit && hits != 0, hits > 1 && name != "memory": // Go asks twice
+					t.Errorf("%s has %d hits", name, hits)
+				}
+			}
+		})
+	}
+}
+
+func isA[E error](err error) bool {
+	var e E
+	return errors.As(err, &e)
+}
+
+// TestRefusedMemoryIsNamed: what a guest dies of then says nothing of memory by itself.
+func TestRefusedMemoryIsNamed(t *testing.T) {
+	for name, change := range map[string]func(*wasm.Options){"from a snapshot": nil, "plainly": func(o *wasm.Options) { o.PlainStart = true }} {
+		t.Run(name, func(t *testing.T) {
+			k := startKitchen(t, change)
+			_, err := k.do(t, "GET /memory", "")
+			const want = "it was refused memory over limits.memory (65536 KiB)"
+			if s := k.Stats(); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(s.LastError, want) {
+				t.Errorf("the error is %v, LastError %q", err, s.LastError)
+			}
+			_, err = k.do(t, "GET /exit", "")
+			if s := k.Stats(); isA[*wasm.MemoryError](err) || strings.Contains(s.LastError, "memory") {
+				t.Errorf("a trap of the next worker: %v", err)
+			}
+		})
+	}
+}
