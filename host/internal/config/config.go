@@ -133,6 +133,7 @@ type Limits struct {
 	Timeout  time.Duration `yaml:"timeout"`   // until the response head
 	InFlight int           `yaml:"in_flight"` // requests in one worker
 	Answer   Bytes         `yaml:"answer"`    // one answer's body; 0 is the default, streams are not bound by it
+	Headers  Bytes         `yaml:"headers"`   // one answer's headers, as the ABI writes them
 }
 
 // Grant is what the operator allows a plugin to do. An empty grant allows nothing.

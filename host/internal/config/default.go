@@ -67,6 +67,7 @@ func DefaultPlugin() Plugin {
 			Timeout:  30 * time.Second,
 			InFlight: 1024,
 			Answer:   8 * MiB,
+			Headers:  64 * KiB, // the most that the ABI carries
 		},
 		Grant:  Grant{Fetch: []Fetch{}, Headers: []string{}},
 		Config: map[string]any{},
@@ -88,6 +89,7 @@ func (c *Config) complete() {
 		orDefault(&p.Limits.Timeout, limits.Timeout)
 		orDefault(&p.Limits.InFlight, limits.InFlight)
 		orDefault(&p.Limits.Answer, limits.Answer)
+		orDefault(&p.Limits.Headers, limits.Headers)
 		for j := range p.Grant.Fetch {
 			f := &p.Grant.Fetch[j]
 			f.As = orBearer(f.As, f.Secret)

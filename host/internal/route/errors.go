@@ -31,6 +31,7 @@ func classify(err error, name, id string) failure {
 	var big *wasm.LimitError
 	var trap *wasm.TrapError
 	var answer *wasm.AnswerError
+	var headers *wasm.HeadersError
 	var memory *wasm.MemoryError
 	var cpu *wasm.CPUError
 	switch {
@@ -56,6 +57,8 @@ func classify(err error, name, id string) failure {
 		return failure{status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q failed (id %s)", name, id)}
 	case errors.As(err, &answer):
 		return failure{status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q gave an answer over its limit (id %s)", name, id)}
+	case errors.As(err, &headers):
+		return failure{status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q gave headers over its limit (id %s)", name, id)}
 	}
 	return failure{status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q gave no answer (id %s)", name, id)}
 }

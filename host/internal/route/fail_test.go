@@ -51,6 +51,11 @@ func TestAnswerOverItsLimit(t *testing.T) {
 	if a := s.must("GET /answer?body=1234567890"); a.StatusCode != 200 {
 		t.Errorf("an answer at the limit: %d %s", a.StatusCode, a.body)
 	}
+	s = plugged(t, func(c *config.Plugin) { c.Limits.Headers = 1 << 10 })
+	s.must("GET /answer?h=x:"+strings.Repeat("v", 1024)).isDetail(t, 502, `Plugin "probe" gave headers over its limit (id `)
+	if log := s.log.String(); !strings.Contains(log, "limits.headers (1024 bytes)") {
+		t.Errorf("the log does not name the setting:\n%s", log)
+	}
 	// Half of one must not look whole.
 	s = plugged(t, func(c *config.Plugin) { c.Limits.Answer = 1 << 20 })
 	if a, err := s.ask("GET /big", nil); err == nil {

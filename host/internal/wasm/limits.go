@@ -55,6 +55,7 @@ func (c *limitCounts) ended(err error) {
 	}
 	var cpu *CPUError
 	var answer *AnswerError
+	var headers *HeadersError
 	switch {
 	case errors.As(err, &cpu):
 		c.hit(limitCPU)
@@ -64,6 +65,8 @@ func (c *limitCounts) ended(err error) {
 		c.hit(limitInFlight)
 	case errors.As(err, &answer):
 		c.hit(limitAnswer)
+	case errors.As(err, &headers):
+		c.hit(limitHeaders)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
+	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
 
 // TestLimitsThatEndARequest meets each limit once: its error says which it was, and it alone is counted.
@@ -22,6 +23,7 @@ func TestLimitsThatEndARequest(t *testing.T) {
 		"timeout":   {target: "GET /hang", is: func(err error) bool { return errors.Is(err, wasm.ErrTimeout) }, serve: func(r *wasm.Request) { r.Timeout = time.Millisecond }},
 		"in_flight": {target: "GET /word", is: func(err error) bool { return errors.Is(err, wasm.ErrFull) }, change: func(o *wasm.Options) { o.InFlight = 0 }},
 		"answer":    {target: "GET /big?n=2000", is: isA[*wasm.AnswerError], change: func(o *wasm.Options) { o.Answer = 1000 }},
+		"headers":   {target: "GET /headers?n=1012", is: isA[*wasm.HeadersError], change: func(o *wasm.Options) { o.Headers = 1024 }},
 	} {
 		t.Run(limit, func(t *testing.T) {
 			k := startKitchen(t, c.change)
@@ -67,5 +69,14 @@ func TestRefusedMemoryIsNamed(t *testing.T) {
 				t.Errorf("a trap of the next worker: %v", err)
 			}
 		})
+	}
+}
+
+// TestHeadersAtTheirLimit: a block is four bytes, eight for each field, and the names and values.
+func TestHeadersAtTheirLimit(t *testing.T) {
+	k := startKitchen(t, func(o *wasm.Options) { o.Headers = 1024 })
+	a, err := k.do(t, "GET /headers?n=1011", "")
+	if err != nil || a.status != 200 || len(abi.Get(a.fields, "x")) != 1011 {
+		t.Errorf("%d, error %v", a.status, err)
 	}
 }

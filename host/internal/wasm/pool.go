@@ -25,6 +25,7 @@ type Options struct {
 	Memory        int64         // bytes of linear memory of one worker
 	InFlight      int           // requests in one worker
 	Answer        int64         // bytes of one answer's body
+	Headers       int           // bytes of one answer's header block; 0 is what the ABI carries
 	PlainStart    bool          // every worker initialises itself, where others begin as copies of the first
 	Capabilities  map[abi.OpCode]Capability
 	Log           *slog.Logger

@@ -354,8 +354,9 @@ func (c *call) advance(ctx context.Context, sink Sink, sent *bool) (done bool, e
 // because turns the end of a worker into the call's own error.
 func (c *call) because(fault error) error {
 	var answer *AnswerError
+	var headers *HeadersError
 	switch {
-	case errors.Is(fault, errStopped), errors.Is(fault, errGuestAborted), errors.As(fault, &answer):
+	case errors.Is(fault, errStopped), errors.Is(fault, errGuestAborted), errors.As(fault, &answer), errors.As(fault, &headers):
 		return fault
 	}
 	c.worker.mu.Lock()

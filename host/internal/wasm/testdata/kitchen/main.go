@@ -49,9 +49,10 @@ func setup(p *plugin.Plugin) error {
 			<-r.Context().Done()
 			return context.Cause(r.Context())
 		},
-		"POST /count": count,
-		"GET /loop":   loop,
-		"GET /random": func(w *plugin.Response, _ *plugin.Request) error { _, err := w.WriteString(rand.Text()); return err },
+		"POST /count":  count,
+		"GET /loop":    loop,
+		"GET /headers": headers,
+		"GET /random":  func(w *plugin.Response, _ *plugin.Request) error { _, err := w.WriteString(rand.Text()); return err },
 	} {
 		p.Handle(route, h)
 	}
@@ -156,4 +157,12 @@ func loop(w *plugin.Response, _ *plugin.Request) error {
 	}
 	_, err := fmt.Fprint(w, n)
 	return err
+}
+
+// headers answers with one header of n bytes.
+func headers(w *plugin.Response, r *plugin.Request) error {
+	var n int
+	fmt.Sscan(r.Query().Get("n"), &n)
+	w.Header().Set("x", strings.Repeat("v", n))
+	return nil
 }
