@@ -134,6 +134,7 @@ type Limits struct {
 	InFlight int           `yaml:"in_flight"` // requests in one worker
 	Answer   Bytes         `yaml:"answer"`    // one answer's body; 0 is the default, streams are not bound by it
 	Headers  Bytes         `yaml:"headers"`   // one answer's headers, as the ABI writes them
+	Log      int           `yaml:"log"`       // lines a second of what its guests log, all workers together
 }
 
 // Grant is what the operator allows a plugin to do. An empty grant allows nothing.

@@ -68,6 +68,7 @@ func DefaultPlugin() Plugin {
 			InFlight: 1024,
 			Answer:   8 * MiB,
 			Headers:  64 * KiB, // the most that the ABI carries
+			Log:      100,
 		},
 		Grant:  Grant{Fetch: []Fetch{}, Headers: []string{}},
 		Config: map[string]any{},
@@ -90,6 +91,7 @@ func (c *Config) complete() {
 		orDefault(&p.Limits.InFlight, limits.InFlight)
 		orDefault(&p.Limits.Answer, limits.Answer)
 		orDefault(&p.Limits.Headers, limits.Headers)
+		orDefault(&p.Limits.Log, limits.Log)
 		for j := range p.Grant.Fetch {
 			f := &p.Grant.Fetch[j]
 			f.As = orBearer(f.As, f.Secret)

@@ -82,6 +82,7 @@ func (v *validator) limits(p path, l Limits) {
 	v.number(p.key("in_flight"), int64(l.InFlight), 1, maxCount)
 	v.size(p.key("answer"), l.Answer, 1, 4*GiB)
 	v.size(p.key("headers"), l.Headers, KiB, 64*KiB)
+	v.number(p.key("log"), int64(l.Log), 1, maxCount)
 }
 
 // route wants "METHOD /path", not one of the host's own, and not taken by another entry.

@@ -2,6 +2,7 @@ package wasm_test
 
 import (
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -78,5 +79,25 @@ func TestHeadersAtTheirLimit(t *testing.T) {
 	a, err := k.do(t, "GET /headers?n=1011", "")
 	if err != nil || a.status != 200 || len(abi.Get(a.fields, "x")) != 1011 {
 		t.Errorf("%d, error %v", a.status, err)
+	}
+}
+
+// TestLogOfAllWorkersIsOne: a worker that comes after another has no lines of its own, and each line is written or counted.
+func TestLogOfAllWorkersIsOne(t *testing.T) {
+	lines := &countingLog{}
+	k := startKitchen(t, func(o *wasm.Options) { o.LogLines, o.Log = 5, slog.New(lines) })
+	begun := time.Now()
+	k.must(t, "GET /log?n=100", "")
+	if n := lines.lines.Load(); n < 10 {
+		t.Errorf("%d lines were written at once, want twice those of a second", n)
+	}
+	_, _ = k.do(t, "GET /exit", "")
+	k.must(t, "GET /log?n=100", "")
+	written := lines.lines.Load() - 1 // the trap is the host's line
+	if left := k.Stats().Limits["log"]; written+left != 200 {
+		t.Errorf("%d lines were written and %d counted, of 200", written, left)
+	}
+	if most := 10 + 5*time.Since(begun).Seconds(); float64(written) > most {
+		t.Errorf("%d lines were written, want %v at most", written, most)
 	}
 }

@@ -26,6 +26,7 @@ type Options struct {
 	InFlight      int           // requests in one worker
 	Answer        int64         // bytes of one answer's body
 	Headers       int           // bytes of one answer's header block; 0 is what the ABI carries
+	LogLines      int           // a second, of all workers, and twice as many at once; 0 is no bound
 	PlainStart    bool          // every worker initialises itself, where others begin as copies of the first
 	Capabilities  map[abi.OpCode]Capability
 	Log           *slog.Logger
@@ -48,6 +49,7 @@ type Pool struct {
 
 	busy   atomic.Int64 // nanoseconds that guests have run
 	limits limitCounts
+	log    *guestLog // of all workers
 
 	mu       sync.Mutex // guards what follows
 	workers  []*worker
@@ -79,6 +81,7 @@ func (m *Module) Start(ctx context.Context, o Options) (*Pool, error) {
 		o.Config = []byte("{}")
 	}
 	p := &Pool{module: m, options: o, changed: make(chan struct{}), restart: restartMin}
+	p.log = newGuestLog(o.Log, o.LogLines, &p.limits)
 	p.stopped, p.stop = context.WithCancelCause(context.Background())
 	p.configFields = append(p.configFields,
 		abi.Field{Name: ":config", Value: string(o.Config)},

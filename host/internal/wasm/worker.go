@@ -34,7 +34,6 @@ type worker struct {
 	stop context.CancelFunc
 	mod  api.Module
 	poll api.Function // nil until the handshake is done
-	log  *guestLog
 
 	state   atomic.Int32
 	memory  atomic.Uint32 // bytes of linear memory after the last poll
@@ -101,7 +100,6 @@ func (p *Pool) startWorker(ctx context.Context) (_ *worker, err error) {
 	w := &worker{
 		pool:   p,
 		stop:   stop,
-		log:    newGuestLog(p.options.Log, &p.limits),
 		closed: make(chan struct{}),
 		ops:    map[uint64]*operation{},
 		ready:  make(chan error, 1),
@@ -109,7 +107,7 @@ func (p *Pool) startWorker(ctx context.Context) (_ *worker, err error) {
 		cpuLimit: startTimeout,
 	}
 	w.ctx = &workerContext{base, w}
-	w.streams = [2]lineWriter{{log: w.log, level: abi.LevelInfo}, {log: w.log, level: abi.LevelError}}
+	w.streams = [2]lineWriter{{log: p.log, level: abi.LevelInfo}, {log: p.log, level: abi.LevelError}}
 	hurry := context.AfterFunc(ctx, func() { w.closing.Store(true) }) // a guest that computes is stopped too
 	defer hurry()
 	started := false

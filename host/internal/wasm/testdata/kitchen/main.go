@@ -52,6 +52,7 @@ func setup(p *plugin.Plugin) error {
 		"POST /count":  count,
 		"GET /loop":    loop,
 		"GET /headers": headers,
+		"GET /log":     log,
 		"GET /random":  func(w *plugin.Response, _ *plugin.Request) error { _, err := w.WriteString(rand.Text()); return err },
 	} {
 		p.Handle(route, h)
@@ -164,5 +165,15 @@ func headers(w *plugin.Response, r *plugin.Request) error {
 	var n int
 	fmt.Sscan(r.Query().Get("n"), &n)
 	w.Header().Set("x", strings.Repeat("v", n))
+	return nil
+}
+
+// log writes n lines.
+func log(_ *plugin.Response, r *plugin.Request) error {
+	var n int
+	fmt.Sscan(r.Query().Get("n"), &n)
+	for i := range n {
+		fmt.Println("line", i)
+	}
 	return nil
 }
