@@ -1,6 +1,7 @@
 package wasm_test
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"strings"
@@ -99,5 +100,72 @@ func TestLogOfAllWorkersIsOne(t *testing.T) {
 	}
 	if most := 10 + 5*time.Since(begun).Seconds(); float64(written) > most {
 		t.Errorf("%d lines were written, want %v at most", written, most)
+	}
+}
+
+// TestFetchesOverTheirLimit: what is refused is the guest's error, which a handler that returns it makes a 503, and each call that
+// has come to its end makes room: on the way of a short body, of a long one, of none, of a failure, of a pipe, and of one
+// that nobody reads.
+func TestFetchesOverTheirLimit(t *testing.T) {
+	const limit = 1
+	held, release := make(chan struct{}), make(chan struct{})
+	waits := func(ctx context.Context, _ *wasm.Operation) (*wasm.Reply, error) {
+		held <- struct{}{}
+		select {
+		case <-release:
+		case <-ctx.Done():
+		}
+		return nil, &abi.Error{Code: abi.Connect}
+	}
+	does := waits
+	k := startKitchen(t, func(o *wasm.Options) {
+		o.Fetches = limit
+		fetching(func(ctx context.Context, in *wasm.Operation) (*wasm.Reply, error) { return does(ctx, in) })(o)
+	})
+	var all []*running
+	for range limit {
+		all = append(all, begin(t, k, "GET /fetch?path=/", nil, &answer{}))
+		<-held
+	}
+	a, err := k.do(t, "GET /fetch?path=/", "")
+	if hits := k.Stats().Limits["fetches"]; err != nil || a.status != 503 || hits != 1 {
+		t.Errorf("one more than may be: %d %q, error %v, %d hits", a.status, a.body.String(), err, hits)
+	}
+	if !strings.Contains(k.log.String(), "limits.fetches") {
+		t.Errorf("the log does not name the setting:\n%s", k.log)
+	}
+	close(release)
+	for _, r := range all {
+		if err := <-r.done; err != nil {
+			t.Error(err)
+		}
+	}
+	long := strings.Repeat("x", 200_000)
+	for name, c := range map[string]struct {
+		does   wasm.Capability
+		target string
+		want   int
+	}{
+		"short": {text("x", 1), "GET /many?n=50", 50},
+		"long":  {text(long, -1), "GET /many?n=10", 10 * len(long)},
+		"none":  {func(context.Context, *wasm.Operation) (*wasm.Reply, error) { return &wasm.Reply{Status: 200}, nil }, "GET /many?n=50", 0},
+		"pipe":  {text(long, -1), "GET /pipe?path=/", len(long)},
+	} {
+		does = c.does
+		for range 2 * limit {
+			if got := k.must(t, c.target, ""); len(got) != c.want {
+				t.Errorf("%s: %d bytes, want %d", name, len(got), c.want)
+			}
+		}
+	}
+	if hits := k.Stats().Limits["fetches"]; hits != 1 {
+		t.Errorf("%d hits of calls that had come to their end", hits-1)
+	}
+	does = text(long, -1)
+	for range 2 * limit { // the request is over a moment before its fetch is
+		waitFor(t, "a fetch that nobody read has ended", func() bool {
+			a, err := k.do(t, "GET /leave", "")
+			return err == nil && a.status == 200
+		})
 	}
 }

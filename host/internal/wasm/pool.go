@@ -24,6 +24,7 @@ type Options struct {
 	CPU           time.Duration // CPU time of a worker between two polls
 	Memory        int64         // bytes of linear memory of one worker
 	InFlight      int           // requests in one worker
+	Fetches       int           // operations of capabilities under way in one worker; 0 is no bound
 	Answer        int64         // bytes of one answer's body
 	Headers       int           // bytes of one answer's header block; 0 is what the ABI carries
 	LogLines      int           // a second, of all workers, and twice as many at once; 0 is no bound

@@ -35,6 +35,8 @@ type worker struct {
 	mod  api.Module
 	poll api.Function // nil until the handshake is done
 
+	fetches budget
+
 	state   atomic.Int32
 	memory  atomic.Uint32 // bytes of linear memory after the last poll
 	settled atomic.Bool   // it has started
@@ -105,6 +107,7 @@ func (p *Pool) startWorker(ctx context.Context) (_ *worker, err error) {
 		ready:  make(chan error, 1),
 
 		cpuLimit: startTimeout,
+		fetches:  budget{limit: int64(p.options.Fetches)},
 	}
 	w.ctx = &workerContext{base, w}
 	w.streams = [2]lineWriter{{log: p.log, level: abi.LevelInfo}, {log: p.log, level: abi.LevelError}}

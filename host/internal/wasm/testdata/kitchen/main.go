@@ -38,6 +38,8 @@ func setup(p *plugin.Plugin) error {
 		"GET /word":   func(w *plugin.Response, _ *plugin.Request) error { _, err := w.WriteString(c.Word); return err },
 		"GET /count":  func(w *plugin.Response, _ *plugin.Request) error { seen++; _, err := fmt.Fprint(w, seen); return err },
 		"GET /fetch":  fetch,
+		"GET /many":   many,
+		"GET /leave":  leave,
 		"GET /pipe":   pipe,
 		"GET /sleep":  sleep,
 		"GET /stream": stream,
@@ -176,4 +178,26 @@ func log(_ *plugin.Response, r *plugin.Request) error {
 		fmt.Println("line", i)
 	}
 	return nil
+}
+
+// many fetches n times, one after the other.
+func many(w *plugin.Response, r *plugin.Request) error {
+	var n int
+	fmt.Sscan(r.Query().Get("n"), &n)
+	for range n {
+		reply, err := plugin.Fetch(r.Context(), &plugin.Call{Method: "GET", URL: "http://up/"})
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(w, reply.Body); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leave fetches and reads nothing of the answer.
+func leave(_ *plugin.Response, r *plugin.Request) error {
+	_, err := plugin.Fetch(r.Context(), &plugin.Call{Method: "GET", URL: "http://up/"})
+	return err
 }
