@@ -142,6 +142,7 @@ func (w *worker) forget(op *operation) {
 		return
 	}
 	op.ended = true
+	signal(op.grant) // whoever waits for credit
 	delete(w.ops, op.id)
 	if c := op.call; c != nil {
 		end := len(c.ops) - 1

@@ -295,6 +295,7 @@ func (w *worker) die(fault error) {
 	}
 	for _, o := range w.ops {
 		o.ended = true
+		signal(o.grant) // a pipe that waits for credit
 		if o.cancel != nil {
 			o.cancel()
 		}
