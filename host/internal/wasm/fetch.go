@@ -21,15 +21,14 @@ func (w *worker) start(o *abi.Op, block, body []byte, name string) abi.Code {
 	if err != nil || o.Arg > abi.MaxCredit || len(body) > abi.MaxFetchBody {
 		return abi.Invalid
 	}
-	if !w.fetches.take(1) {
-		w.pool.hit(limitFetches)
-		return abi.Limit
+	if code := w.charge(len(body)); code != abi.OK {
+		return code
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	op, ctx, code := w.register(o)
 	if code != abi.OK {
-		w.fetches.give(1)
+		w.settle(len(body))
 		return code
 	}
 	in := &Operation{
@@ -66,14 +65,14 @@ func (w *worker) start(o *abi.Op, block, body []byte, name string) abi.Code {
 func (w *worker) perform(ctx context.Context, op *operation, capability Capability, in *Operation) {
 	reply, err := capability(ctx, in)
 	if err != nil {
-		w.fetches.give(1)
+		w.settle(len(in.Body))
 		w.failed(ctx, op, abi.Done, err)
 		return
 	}
 	if reply.Body == nil {
 		reply.Body, reply.Length = io.NopCloser(bytes.NewReader(nil)), 0
 	}
-	body := &underWay{ReadCloser: reply.Body, w: w}
+	body := &underWay{ReadCloser: reply.Body, w: w, sent: len(in.Body)}
 	if n := abi.BlockSize(reply.Fields); n > abi.MaxBlock || len(reply.Fields) > abi.MaxFields {
 		body.Close()
 		w.failed(ctx, op, abi.Done, &abi.Error{Code: abi.TooLarge, Text: "the headers of the answer are over 64 KiB"})
@@ -116,7 +115,10 @@ func (w *worker) deliver(ctx context.Context, op *operation, reply *Reply, body 
 		_, _ = body.Read(make([]byte, 1))
 		body.Close()
 		done.body, done.flags = first, abi.EventEnd
-		if w.push(done) {
+		w.mu.Lock()
+		ok := w.makeRoom(len(first), func() bool { return op.ended }, op.grant, ctx.Done()) && w.pushLocked(done)
+		w.mu.Unlock()
+		if ok {
 			w.kick()
 		}
 		return
@@ -159,9 +161,15 @@ func (w *worker) pump(ctx context.Context, op *operation, body *underWay) {
 		}
 		n, err := body.Read(buffer[:min(credit, len(buffer))])
 		w.mu.Lock()
-		if op.piped { // it was taken over while this read was under way
+		wanted := w.makeRoom(n, func() bool { return op.piped || op.ended }, op.grant, ctx.Done())
+		switch {
+		case op.piped: // it was taken over while this read was under way
 			w.mu.Unlock()
 			op.handOver(&unread{first: bytes.Clone(buffer[:n]), err: err, rest: body})
+			return
+		case !wanted:
+			w.mu.Unlock()
+			body.Close()
 			return
 		}
 		op.credit -= n

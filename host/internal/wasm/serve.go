@@ -248,8 +248,11 @@ func (c *call) upload(body Body) {
 			}
 		}
 		w.mu.Lock()
-		c.credit -= n
-		ok := w.pushLocked(e)
+		ok := w.makeRoom(n, func() bool { return c.ended }, c.grant, c.ctx.Done())
+		if ok {
+			c.credit -= n
+			ok = w.pushLocked(e)
+		}
 		w.mu.Unlock()
 		if ok {
 			w.kick()

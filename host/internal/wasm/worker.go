@@ -35,7 +35,8 @@ type worker struct {
 	mod  api.Module
 	poll api.Function // nil until the handshake is done
 
-	fetches budget
+	fetches  budget
+	outbound budget // bytes that its guest has handed over and that were not passed on yet
 
 	state   atomic.Int32
 	memory  atomic.Uint32 // bytes of linear memory after the last poll
@@ -53,6 +54,7 @@ type worker struct {
 
 	mu      sync.Mutex // guards what follows; call.mu may be taken while it is held, never the other way round
 	box     mailbox
+	room    room
 	takes   int   // takes with events within this poll
 	waiting int64 // since when events have lain in the mailbox, nanoseconds; 0 is empty now
 	slots   []slot
@@ -108,6 +110,8 @@ func (p *Pool) startWorker(ctx context.Context) (_ *worker, err error) {
 
 		cpuLimit: startTimeout,
 		fetches:  budget{limit: int64(p.options.Fetches)},
+		outbound: budget{limit: p.options.Memory},
+		room:     room{limit: p.options.Memory},
 	}
 	w.ctx = &workerContext{base, w}
 	w.streams = [2]lineWriter{{log: p.log, level: abi.LevelInfo}, {log: p.log, level: abi.LevelError}}
