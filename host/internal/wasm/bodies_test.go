@@ -18,7 +18,7 @@ const mib = 1 << 20
 
 func startBodies(t *testing.T, change func(*wasm.Options)) *kitchen {
 	t.Helper()
-	return startC(t, "testdata/bodies/guest.c", []string{"GET /in", "GET /whole", "GET /pieces", "GET /pipe", "GET /hold"}, func(o *wasm.Options) {
+	return startC(t, "testdata/bodies/guest.c", []string{"GET /in", "GET /whole", "GET /pieces", "GET /pipe", "GET /hold", "POST /up"}, func(o *wasm.Options) {
 		o.Memory = 4 * mib
 		change(o)
 	})
@@ -38,45 +38,71 @@ func (c counted) Read(p []byte) (int, error) {
 
 func (counted) Close() error { return nil }
 
+// gated is a request's body that says when more than its first bytes is asked for, and gives that when it may.
+type gated struct {
+	counted
+	given            int
+	started, release chan struct{}
+}
+
+func (g *gated) Read(p []byte) (int, error) {
+	if g.given == abi.RequestCredit {
+		g.started <- struct{}{}
+		<-g.release
+	}
+	n, err := g.counted.Read(p)
+	g.given += n
+	return n, err
+}
+
+func (*gated) Duplex() {}
+
 // TestBodiesThatNobodyTakes: a guest has given credit for 20 MiB, and takes nothing for a while. The host reads no more than
 // limits.memory of it, and a piece that waits of each; then all of it arrives.
 func TestBodiesThatNobodyTakes(t *testing.T) {
 	const n, size = 20, 2 * mib
-	g := &gate{slog.NewTextHandler(io.Discard, nil), make(chan struct{}), make(chan struct{})}
-	started, release := make(chan struct{}), make(chan struct{})
-	var read atomic.Int64
-	k := startBodies(t, func(o *wasm.Options) {
-		o.Log = slog.New(g)
-		fetching(func(context.Context, *wasm.Operation) (*wasm.Reply, error) {
-			started <- struct{}{}
-			<-release
-			return &wasm.Reply{Status: 200, Body: counted{strings.NewReader(strings.Repeat("x", size)), &read}, Length: -1}, nil
-		})(o)
-	})
-	var all []*running
-	var answers []*answer
-	for range n {
-		a := &answer{}
-		all, answers = append(all, begin(t, k, "GET /in", nil, a)), append(answers, a)
-		<-started
-	}
-	busy := begin(t, k, "GET /hold", nil, &answer{})
-	<-g.held
-	close(release)
-	// Four may have used up their credit. The others wait for room.
-	waitFor(t, "the bodies wait for room", func() bool { return k.Stats().Limits["bodies"] >= n-4 })
-	if got := read.Load(); got > 4*mib+n*32<<10 || got < 3*mib {
-		t.Errorf("%d KiB were read for a guest that takes nothing", got>>10)
-	}
-	close(g.release)
-	for i, r := range append(all, busy) {
-		if err := <-r.done; err != nil {
-			t.Errorf("request %d: %v", i, err)
+	for _, target := range []string{"GET /in", "POST /up"} {
+		g := &gate{slog.NewTextHandler(io.Discard, nil), make(chan struct{}), make(chan struct{})}
+		started, release := make(chan struct{}), make(chan struct{})
+		var read atomic.Int64
+		fresh := func() counted { return counted{strings.NewReader(strings.Repeat("x", size)), &read} }
+		k := startBodies(t, func(o *wasm.Options) {
+			o.Log = slog.New(g)
+			fetching(func(context.Context, *wasm.Operation) (*wasm.Reply, error) {
+				started <- struct{}{}
+				<-release
+				return &wasm.Reply{Status: 200, Body: fresh(), Length: -1}, nil
+			})(o)
+		})
+		var all []*running
+		var answers []*answer
+		for range n {
+			a, body := &answer{}, wasm.Body(nil)
+			if target == "POST /up" {
+				body = &gated{counted: fresh(), started: started, release: release}
+			}
+			all, answers = append(all, begin(t, k, target, body, a)), append(answers, a)
+			<-started
 		}
-	}
-	for i, a := range answers {
-		if got := a.body.String(); got != fmt.Sprint(size) {
-			t.Errorf("request %d: %s bytes have arrived", i, got)
+		before := read.Load() // of requests' bodies, what came with them
+		busy := begin(t, k, "GET /hold", nil, &answer{})
+		<-g.held
+		close(release)
+		// Four may have used up their credit. The others wait for room.
+		waitFor(t, "the bodies wait for room", func() bool { return k.Stats().Limits["bodies"] >= n-4 })
+		if got := read.Load() - before; got > 4*mib+n*32<<10 || got < 3*mib {
+			t.Errorf("%s: %d KiB were read for a guest that takes nothing", target, got>>10)
+		}
+		close(g.release)
+		for i, r := range append(all, busy) {
+			if err := <-r.done; err != nil {
+				t.Errorf("%s, request %d: %v", target, i, err)
+			}
+		}
+		for i, a := range answers {
+			if got := a.body.String(); got != fmt.Sprint(size) {
+				t.Errorf("%s, request %d: %s bytes have arrived", target, i, got)
+			}
 		}
 	}
 }

@@ -1,5 +1,6 @@
 /* Has as much under way in the host as it can. Route 0 fetches with all the credit there is and answers with the length of what came; 1 sends
- * a body whole, 2 in pieces, 3 hands it back to a pipe, each of 1 MiB; 4 logs "hold". */
+ * a body whole, 2 in pieces, 3 hands it back to a pipe, each of 1 MiB; 4 logs "hold"; 5 is 0 for the
+ * request's own body. */
 #include "patchbay.h"
 
 enum { SLOTS = 64 };
@@ -28,6 +29,10 @@ static void request(const struct pb_event *e) {
 	case 4:
 		pb_log(e->id, PB_INFO, "hold", 4);
 		say(e->id, 200, 0);
+		break;
+	case 5:
+		slots[(uint32_t)e->id % SLOTS].length = pb_event_body(e, data).len;
+		pb_read_request(e->id, PB_MAX_CREDIT);
 	}
 	if (result < 0) say(e->id, 503, (uint64_t)-result);
 }
@@ -54,6 +59,14 @@ static void result(const struct pb_event *e) {
 	if (code < 0) say(e->id, 503, (uint64_t)-code);
 }
 
+static void upload(const struct pb_event *e) {
+	uint64_t *length = &slots[(uint32_t)e->id % SLOTS].length;
+	uint32_t n = pb_event_body(e, data).len;
+	*length += n;
+	if (e->flags & PB_END) say(e->id, 200, *length);
+	else pb_read_request(e->id, n);
+}
+
 PB_EXPORT(patchbay_abi)
 uint64_t handshake(uint32_t min, uint32_t max, uint64_t features) {
 	(void)min, (void)max;
@@ -66,6 +79,7 @@ void poll(void) {
 		for (int i = 0; i < n; i++) {
 			if (events[i].kind == PB_CONFIG) pb_ready();
 			if (events[i].kind == PB_REQUEST) request(&events[i]);
+			if (events[i].kind == PB_BODY) upload(&events[i]);
 			if (events[i].kind == PB_DONE || events[i].kind == PB_CHUNK) result(&events[i]);
 		}
 }
