@@ -59,11 +59,17 @@ func (m measure[T]) desc(label string) *prometheus.Desc {
 	return prometheus.NewDesc(m.name, m.help, []string{label}, nil)
 }
 
+// limitHits has a second label, the limit.
+func limitHits() *prometheus.Desc {
+	return prometheus.NewDesc("patchbay_plugin_limit_hits_total", "How often this generation met a limit, by its setting below plugins[].limits.", []string{"plugin", "limit"}, nil)
+}
+
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, m := range pluginMeasures() {
 		out <- m.desc("plugin")
 	}
+	out <- limitHits()
 	for _, m := range upstreamMeasures() {
 		out <- m.desc("pool")
 	}
@@ -75,6 +81,11 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, m := range pluginMeasures() {
 		for _, p := range plugins {
 			out <- prometheus.MustNewConstMetric(m.desc("plugin"), m.kind, m.value(p), p.Name)
+		}
+	}
+	for _, p := range plugins {
+		for name, hits := range p.Limits {
+			out <- prometheus.MustNewConstMetric(limitHits(), prometheus.CounterValue, float64(hits), p.Name, name)
 		}
 	}
 	for _, m := range upstreamMeasures() {

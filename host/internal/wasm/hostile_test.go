@@ -56,7 +56,7 @@ func readOutcome(t *testing.T, source string) outcome {
 func hostileOptions(lines *countingLog) wasm.Options {
 	return wasm.Options{
 		Name: "hostile", Version: "1.0.0", Routes: []string{"GET /"}, Workers: 1, CPU: 100 * time.Millisecond, Memory: 8 << 20,
-		InFlight: 8, Answer: 1 << 20, Log: slog.New(lines),
+		InFlight: 8, Answer: 1 << 20, LogLines: 100, Log: slog.New(lines),
 	}
 }
 
