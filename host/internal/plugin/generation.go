@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/patchbay-run/patchbay/host/internal/capability"
@@ -71,6 +72,9 @@ func (l *Loader) Load(ctx context.Context, c config.Plugin) (*Generation, error)
 	if err != nil {
 		g.module.Release()
 		return nil, fmt.Errorf("plugin %q: %s: %w", c.Name, c.Source, err)
+	}
+	if start := g.pool.Stats().Start; c.Start != "plain" && strings.HasPrefix(start, "plain: ") {
+		g.log.Info("its workers do not begin as copies of the first, each initialises itself", "start", start)
 	}
 	return g, nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	random "math/rand/v2"
 	"os"
 	"strings"
 	"time"
@@ -22,6 +23,9 @@ type config struct {
 	Refuse string `json:"refuse"`
 	Word   string `json:"word"`
 }
+
+// began is in the image that copies begin from.
+var began = time.Now()
 
 func setup(p *plugin.Plugin) error {
 	var c config
@@ -51,12 +55,20 @@ func setup(p *plugin.Plugin) error {
 			<-r.Context().Done()
 			return context.Cause(r.Context())
 		},
-		"POST /count":  count,
-		"GET /loop":    loop,
 		"GET /headers": headers,
 		"GET /log":     log,
+		"POST /count":  count,
+		"GET /loop":    loop,
 		"GET /keep":    keep(),
-		"GET /random":  func(w *plugin.Response, _ *plugin.Request) error { _, err := w.WriteString(rand.Text()); return err },
+		"GET /dice": func(w *plugin.Response, _ *plugin.Request) error {
+			_, err := fmt.Fprint(w, random.Uint64())
+			return err
+		},
+		"GET /clock": func(w *plugin.Response, _ *plugin.Request) error {
+			_, err := fmt.Fprint(w, time.Now().UnixNano(), int64(time.Since(began)))
+			return err
+		},
+		"GET /random": func(w *plugin.Response, _ *plugin.Request) error { _, err := w.WriteString(rand.Text()); return err },
 	} {
 		p.Handle(route, h)
 	}
