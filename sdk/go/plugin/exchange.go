@@ -80,6 +80,9 @@ func (x *exchange) crashed(v any) {
 	}
 	x.rt.host.Log(x.request, abi.LevelError, what+"\n"+string(debug.Stack()))
 	x.finish(&Error{Status: 500, Detail: internalError})
+	if v == nil && x.rt.serial {
+		x.rt.gone() // the runner ends without getting back to its loop
+	}
 }
 
 // finish ends the response and with it the request.

@@ -29,21 +29,23 @@ func (rt *runtime) next() *exchange {
 }
 
 // engage has one more runner look at the queue, if there is anything in it. Called with rt.mu held.
-func (rt *runtime) engage() bool {
+func (rt *runtime) engage() bool { //nolint:unparam // the loop of a module uses the result
 	if rt.first == len(rt.queue) {
 		return false
 	}
-	if rt.idle == 0 {
-		rt.spawn(rt.work)
+	rt.active++
+	if rt.idle > 0 {
+		rt.idle--
+		rt.more.Signal()
 		return true
 	}
-	rt.idle--
-	rt.active++
-	rt.more.Signal()
+	rt.workers++
+	go rt.work()
 	return true
 }
 
-// work is a runner. A handler that calls runtime.Goexit ends it; the request is answered for, and the loop engages another.
+// work is a runner. A handler that calls runtime.Goexit ends it; the request is answered for, and the loop engages another. There is
+// nothing around it and little in it, so that the stack of a handler that waits stays as small as a stack can be.
 func (rt *runtime) work() {
 	rt.mu.Lock()
 	for {
@@ -54,6 +56,8 @@ func (rt *runtime) work() {
 			continue
 		}
 		if rt.idle == maxIdle {
+			rt.workers--
+			rt.active--
 			rt.mu.Unlock()
 			return
 		}
