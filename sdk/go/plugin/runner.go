@@ -44,14 +44,21 @@ func (rt *runtime) engage() bool { //nolint:unparam // the loop of a module uses
 	return true
 }
 
-// work is a runner. A handler that calls runtime.Goexit ends it; the request is answered for, and the loop engages another. There is
-// nothing around it and little in it, so that the stack of a handler that waits stays as small as a stack can be.
+// work is a runner. A handler that does not return ends it: the request is answered for, and the loop engages another when there is more.
+// The handler is called from here, and with little around it, so that the stack of one that waits can be as small as stacks are.
 func (rt *runtime) work() {
+	var x *exchange
+	defer func() {
+		if x != nil {
+			x.crashed(recover())
+			rt.gone()
+		}
+	}()
 	rt.mu.Lock()
 	for {
-		if x := rt.next(); x != nil {
+		if x = rt.next(); x != nil {
 			rt.mu.Unlock()
-			x.run()
+			x.returned(x.handler(&x.response, &x.req))
 			rt.mu.Lock()
 			continue
 		}
