@@ -5,6 +5,8 @@ GOLANGCI_LINT := v2.15.0
 BENCH     ?= .
 BENCHTIME ?= 1s
 FUZZTIME  ?= 1m
+ROUNDS    ?= 5
+SECTION   ?=
 
 SHELL       := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -36,15 +38,15 @@ RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 # Tests share the guests they compile, and what the engine makes of them. The server must not see the variable:
 # it refuses PATCHBAY_… names that are no setting.
-test bench nightly: export PATCHBAY_TEST_CACHE ?= $(CURDIR)/.cache/test
+test bench bench-engine nightly: export PATCHBAY_TEST_CACHE ?= $(CURDIR)/.cache/test
 
 # What git sees of the tree: names, and contents of what it knows.
 tree = [ ! -e .git ] || { git status --porcelain && git diff; }
 
-.PHONY: help build run test lint fmt bench nightly check clean
+.PHONY: help build run test lint fmt bench bench-engine nightly check clean
 
 help: ## print this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: $(PATCHBAY) $(WASM) ## bin/patchbay and plugins/<name>/<name>.wasm
 
@@ -91,15 +93,20 @@ fmt: ## format the Go files
 
 bench: ## every benchmark; BENCH=Name, BENCHTIME=1s
 	@go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem \
-		$$(grep -rl --include='*_test.go' '^func Benchmark' host sdk plugins | xargs -n 1 dirname | sort -u | sed 's|^|./|')
+		$$(grep -rl --include='*_test.go' --exclude-dir=peers '^func Benchmark' host sdk plugins | xargs -n 1 dirname | sort -u | sed 's|^|./|')
 
+# The peers are modules of their own, which only this needs.
+bench-engine: ## the wasm engine against its peers, in ratios; SECTION=http,start ROUNDS=5
+	@go run ./host/bench -rounds $(ROUNDS) -section '$(SECTION)'
+
+# Without its bound, making one input smaller takes a whole minute.
 nightly: ## every fuzz target for a minute each; FUZZTIME=1m
 	@failed=0; \
 	targets=$$(go test -list '^Fuzz' $(PACKAGES) | awk '/^Fuzz/ { names = names " " $$1 } \
 		/^ok/ { n = split(names, list, " "); for (i = 1; i <= n; i++) print $$2, list[i]; names = "" }'); \
 	while read -r package target; do \
 		echo "$$package $$target"; \
-		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$package" < /dev/null || failed=1; \
+		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "$$package" < /dev/null || failed=1; \
 	done <<< "$$targets"; \
 	exit $$failed
 

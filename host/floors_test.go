@@ -38,7 +38,7 @@ func floors() map[string]int {
 		{"host/internal/route"},
 		{"host/internal/admin", "host/internal/live"},
 		{"host/internal/app"},
-		{"host/cmd/patchbay"},
+		{"host/cmd/patchbay", "host/bench"},
 	} {
 		for _, folder := range folders {
 			table[folder] = floor
@@ -46,6 +46,9 @@ func floors() map[string]int {
 	}
 	return table
 }
+
+// peers is what the benchmark compares the engine with. Each is a module of its own, so that the project inherits nothing of it.
+const peers = "host/bench/peers"
 
 // guesttest compiles guests for tests. It stands on no floor: only tests import it.
 const guesttest = "host/internal/guesttest"
@@ -86,6 +89,8 @@ func TestFloorsCanFail(t *testing.T) {
 		{"a plugin's own package", "plugins/search/a.go", ours("plugins/search/clean"), ""},
 		{"the host in a plugin", "plugins/search/a.go", ours("host/internal/config"), "a plugin imports only the SDK"},
 		{"another plugin in a plugin", "plugins/search/a_test.go", ours("plugins/models"), "a plugin imports only the SDK"},
+		{"wazero in a peer", "host/bench/peers/extism/a_test.go", imports(wazeroPath), ""},
+		{"the host in a peer", "host/bench/peers/extism/a_test.go", ours("host/internal/wasm"), "a peer of the benchmark imports nothing of ours"},
 		{"a guest of the tests", "host/internal/wasm/testdata/guest/main.go", ours("sdk/go/plugin"), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -136,6 +141,8 @@ func check(name string, file *ast.File) (broken []string) {
 		rule = checkSDK
 	case within(folder, "plugins"):
 		rule = checkPlugin
+	case within(folder, peers):
+		rule = checkPeer
 	case within(folder, "web"), within(folder, "host") && folder != "host":
 		rule = checkHost
 		if hasInit(file) && !isTest(name) {
@@ -193,6 +200,13 @@ func checkSDK(_, imported string) string {
 		return ""
 	}
 	return fmt.Sprintf("the SDK imports only itself and the standard library, not %s", imported)
+}
+
+func checkPeer(_, imported string) string {
+	if within(imported, modulePath) {
+		return "a peer of the benchmark imports nothing of ours"
+	}
+	return ""
 }
 
 func checkPlugin(name, imported string) string {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/patchbay-run/patchbay/host/internal/config"
 	"github.com/patchbay-run/patchbay/host/internal/plugin"
+	"github.com/patchbay-run/patchbay/host/internal/wasm"
 )
 
 func (p *process) check() *cobra.Command {
@@ -15,7 +16,7 @@ func (p *process) check() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Say everything that is wrong with a configuration, without serving",
-		Long: `Check reads the configuration as serve does, and the plugins' files with their manifests. It prints every
+		Long: `Check reads the configuration as serve does, and the plugins' files with their manifests and what they hold. It prints every
 problem it finds, each with its file, line and path, and warns of wishes of plugins that are not granted. Nothing is opened,
 compiled or called.`,
 		Example: `  patchbay check --config configs/dev.yaml`,
@@ -35,6 +36,9 @@ compiled or called.`,
 				if err != nil {
 					problems = append(problems, err)
 					continue
+				}
+				if err := wasm.Vet(s.Bytes); err != nil {
+					problems = append(problems, fmt.Errorf("plugin %q: %s: %w", entry.Name, entry.Source, err))
 				}
 				warnings, err := plugin.Check(entry, s.Manifest)
 				if err != nil {

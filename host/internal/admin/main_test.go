@@ -41,7 +41,7 @@ func full() view {
 			Name: "search", Version: "1.2.0", Digest: "sha256:0123", Source: "plugins/search/search.wasm",
 			Routes: []string{"POST /api/tools/search"}, Since: at, State: admin.StateStale, Problem: "search.wasm: not a module",
 			Secrets: []string{"tavily"}, Isolation: "shared",
-			Stats:   wasm.Stats{Workers: 2, Bound: 3, InFlight: 4, Waiting: 5, Memory: 6 << 20, Requests: 7, Traps: 1, LastError: "unreachable", Draining: true, Mode: "degraded", Instances: 8, Retiring: 1, Recycled: map[string]int64{"memory": 9}},
+			Stats:   wasm.Stats{Workers: 2, Bound: 3, InFlight: 4, Waiting: 5, Memory: 6 << 20, Requests: 7, Traps: 1, LastError: "unreachable", Draining: true, Mode: "degraded", Instances: 8, Retiring: 1, Recycled: map[string]int64{"memory": 9}, Limits: map[string]int64{"cpu": 1, "memory": 0}},
 			Refused: []capability.Refusal{{Text: "fetch of https://a.example/ is not granted", Count: 2, Last: at.Add(time.Minute)}},
 		}, {
 			Name: "models", Source: "plugins/models/models.wasm", State: admin.StateNotLoaded, Problem: "there is no such file", Isolation: "shared",

@@ -32,6 +32,8 @@ func pluginMeasures() []measure[admin.Plugin] {
 			return 0
 		}},
 		{"patchbay_plugin_workers", "Workers that run.", gauge, func(p admin.Plugin) float64 { return float64(p.Workers) }},
+		{"patchbay_plugin_instances", "Instances that serve one request each.", gauge, func(p admin.Plugin) float64 { return float64(p.Instances) }},
+		{"patchbay_plugin_retiring_workers", "Workers that are replaced and end with their last request.", gauge, func(p admin.Plugin) float64 { return float64(p.Retiring) }},
 		{"patchbay_plugin_in_flight_requests", "Requests that the plugin holds.", gauge, func(p admin.Plugin) float64 { return float64(p.InFlight) }},
 		{"patchbay_plugin_mailbox_events", "Events that no worker has taken yet.", gauge, func(p admin.Plugin) float64 { return float64(p.Waiting) }},
 		{"patchbay_plugin_memory_bytes", "Linear memory of the workers.", gauge, func(p admin.Plugin) float64 { return float64(p.Memory) }},
@@ -113,11 +115,29 @@ func (m measure[T]) desc(labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(m.name, m.help, labels, nil)
 }
 
+// limitHits has a second label, the limit.
+func limitHits() *prometheus.Desc {
+	return prometheus.NewDesc("patchbay_plugin_limit_hits_total", "How often this generation met a limit, by its setting below plugins[].limits.", []string{"plugin", "limit"}, nil)
+}
+
+// recycled has a second label, the reason.
+func recycled() *prometheus.Desc {
+	return prometheus.NewDesc("patchbay_plugin_recycled_total", "Workers of this generation that were replaced though nothing was wrong: memory, requests or age.", []string{"plugin", "reason"}, nil)
+}
+
+// mode has a second label, of which one has the value 1.
+func mode() *prometheus.Desc {
+	return prometheus.NewDesc("patchbay_plugin_mode", "1 for how requests are served now: shared, fresh, degraded (fresh for a while, after traps) or open (refused).", []string{"plugin", "mode"}, nil)
+}
+
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, m := range pluginMeasures() {
 		out <- m.desc("plugin")
 	}
+	out <- limitHits()
+	out <- recycled()
+	out <- mode()
 	for _, m := range upstreamMeasures() {
 		out <- m.desc("pool")
 	}
@@ -135,6 +155,17 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, m := range pluginMeasures() {
 		for _, p := range plugins {
 			out <- prometheus.MustNewConstMetric(m.desc("plugin"), m.kind, m.value(p), p.Name)
+		}
+	}
+	for _, p := range plugins {
+		for name, hits := range p.Limits {
+			out <- prometheus.MustNewConstMetric(limitHits(), prometheus.CounterValue, float64(hits), p.Name, name)
+		}
+		for reason, n := range p.Recycled {
+			out <- prometheus.MustNewConstMetric(recycled(), prometheus.CounterValue, float64(n), p.Name, reason)
+		}
+		if p.Mode != "" {
+			out <- prometheus.MustNewConstMetric(mode(), prometheus.GaugeValue, 1, p.Name, p.Mode)
 		}
 	}
 	for _, m := range upstreamMeasures() {

@@ -189,7 +189,10 @@ type Limits struct {
 	CPU      time.Duration `yaml:"cpu"`       // CPU time of a worker between two polls
 	Timeout  time.Duration `yaml:"timeout"`   // until the response head
 	InFlight int           `yaml:"in_flight"` // requests in one worker
+	Fetches  int           `yaml:"fetches"`   // outbound calls under way of one worker
 	Answer   Bytes         `yaml:"answer"`    // one answer's body; 0 is the default, streams are not bound by it
+	Headers  Bytes         `yaml:"headers"`   // one answer's headers, as the ABI writes them
+	Log      int           `yaml:"log"`       // lines a second of what its guests log, all workers together
 
 	// Instances is how many serve one request each at a time, under isolation fresh and after repeated traps.
 	Instances int `yaml:"instances"`

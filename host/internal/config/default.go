@@ -96,7 +96,10 @@ func DefaultPlugin() Plugin {
 			CPU:      500 * time.Millisecond,
 			Timeout:  30 * time.Second,
 			InFlight: 1024,
+			Fetches:  2048, // two for each request
 			Answer:   8 * MiB,
+			Headers:  64 * KiB, // the most that the ABI carries
+			Log:      100,
 
 			Instances: 256,
 		},
@@ -123,7 +126,10 @@ func (c *Config) complete() {
 		orDefault(&p.Limits.CPU, limits.CPU)
 		orDefault(&p.Limits.Timeout, limits.Timeout)
 		orDefault(&p.Limits.InFlight, limits.InFlight)
+		orDefault(&p.Limits.Fetches, limits.Fetches)
 		orDefault(&p.Limits.Answer, limits.Answer)
+		orDefault(&p.Limits.Headers, limits.Headers)
+		orDefault(&p.Limits.Log, limits.Log)
 		orDefault(&p.Limits.Instances, limits.Instances)
 		for j := range p.Grant.Fetch {
 			f := &p.Grant.Fetch[j]

@@ -83,8 +83,11 @@ func (v *validator) limits(p path, l Limits) {
 	v.positive(p.key("cpu"), l.CPU)
 	v.positive(p.key("timeout"), l.Timeout)
 	v.number(p.key("in_flight"), int64(l.InFlight), 1, maxCount)
+	v.number(p.key("fetches"), int64(l.Fetches), 1, maxCount)
 	v.size(p.key("answer"), l.Answer, 1, 4*GiB)
 	v.number(p.key("instances"), int64(l.Instances), 1, maxInstances)
+	v.size(p.key("headers"), l.Headers, KiB, 64*KiB)
+	v.number(p.key("log"), int64(l.Log), 1, maxCount)
 }
 
 func (v *validator) recycle(p path, r Recycle) {

@@ -43,6 +43,12 @@ func Cache(t testing.TB) string {
 // Build compiles the Go plugin in dir, with its manifest.json when it has one, and returns the file's path.
 func Build(t testing.TB, dir string) string {
 	t.Helper()
+	return once(t, dir, runtime.Version(), compile)
+}
+
+// once is what make made of dir with that release of Go, in this run or an earlier one.
+func once(t testing.TB, dir, release string, make func(dir, path string) error) string {
+	t.Helper()
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +57,7 @@ func Build(t testing.TB, dir string) string {
 	if err := os.MkdirAll(guests, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	key, err := fingerprint(dir, filepath.Join(Root(), "sdk", "go"))
+	key, err := fingerprint(release, dir, filepath.Join(Root(), "sdk", "go"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +67,7 @@ func Build(t testing.TB, dir string) string {
 	if _, err := os.Stat(path); err == nil {
 		return path
 	}
-	if err := compile(dir, path); err != nil {
+	if err := make(dir, path); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -73,10 +79,10 @@ func Root() string {
 	return filepath.Dir(filepath.Dir(filepath.Dir(filepath.Dir(file))))
 }
 
-// fingerprint is a hash of the Go version and of all files below the folders that a build reads.
-func fingerprint(dirs ...string) (string, error) {
+// fingerprint is a hash of the Go release and of all files below the folders that a build reads.
+func fingerprint(release string, dirs ...string) (string, error) {
 	h := sha256.New()
-	fmt.Fprintln(h, runtime.Version())
+	fmt.Fprintln(h, release)
 	for _, dir := range dirs {
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			name := d.Name()
@@ -111,13 +117,8 @@ func lock(t testing.TB, path string) (unlock func()) {
 func compile(dir, path string) error {
 	temp := path + ".new"
 	defer os.Remove(temp)
-	cmd := exec.Command("go", "build", "-trimpath", "-buildmode=c-shared", "-ldflags=-s -w", "-o", temp, ".")
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("compile guest %s: %w\n%s", dir, err, said.Bytes())
+	if err := goBuild(dir, temp); err != nil {
+		return fmt.Errorf("compile guest %s: %w", dir, err)
 	}
 	manifest, err := os.ReadFile(filepath.Join(dir, "manifest.json"))
 	if err == nil {
@@ -127,6 +128,17 @@ func compile(dir, path string) error {
 		return err
 	}
 	return os.Rename(temp, path)
+}
+
+// goBuild has the Go command make a module of the package in dir.
+func goBuild(dir, path string, env ...string) error {
+	cmd := exec.Command("go", "build", "-trimpath", "-buildmode=c-shared", "-ldflags=-s -w", "-o", path, ".")
+	cmd.Dir = dir
+	cmd.Env = append(append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0"), env...)
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s", err, said)
+	}
+	return nil
 }
 
 // appendSection puts a custom section at the end of a module.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/patchbay-run/patchbay/host/internal/capability"
@@ -63,7 +64,7 @@ func (l *Loader) Load(ctx context.Context, c config.Plugin) (*Generation, error)
 	g.pool, err = g.module.Start(ctx, wasm.Options{
 		Name: c.Name, Version: s.Manifest.Version,
 		Config: body, Routes: s.Manifest.routeNames(), Secrets: g.Secrets,
-		Workers: max(int(c.Workers), 0), PlainStart: c.Start == "plain", Fresh: c.Isolation == "fresh", CPU: c.Limits.CPU, Memory: int64(c.Limits.Memory), Stack: int64(c.Limits.Stack), InFlight: c.Limits.InFlight, Answer: int64(c.Limits.Answer),
+		Workers: max(int(c.Workers), 0), PlainStart: c.Start == "plain", Fresh: c.Isolation == "fresh", CPU: c.Limits.CPU, Memory: int64(c.Limits.Memory), Stack: int64(c.Limits.Stack), InFlight: c.Limits.InFlight, Fetches: c.Limits.Fetches, Answer: int64(c.Limits.Answer), Headers: int(c.Limits.Headers), LogLines: c.Limits.Log,
 		Instances: c.Limits.Instances, Recycle: wasm.Recycle{Requests: c.Recycle.Requests, Age: c.Recycle.Age},
 		Capabilities: capability.For(l.Host, capability.Plugin{Name: c.Name, Grant: c.Grant, Refused: g.Refused, Log: g.log}),
 		Log:          g.log,
@@ -71,6 +72,9 @@ func (l *Loader) Load(ctx context.Context, c config.Plugin) (*Generation, error)
 	if err != nil {
 		g.module.Release()
 		return nil, fmt.Errorf("plugin %q: %s: %w", c.Name, c.Source, err)
+	}
+	if start := g.pool.Stats().Start; c.Start != "plain" && strings.HasPrefix(start, "plain: ") {
+		g.log.Info("its workers do not begin as copies of the first, each initialises itself", "start", start)
 	}
 	return g, nil
 }

@@ -3,10 +3,12 @@ package plugin_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -270,6 +272,62 @@ func TestRetire(t *testing.T) {
 	if !strings.Contains(log.String(), "not drained in time") || !strings.Contains(log.String(), "plugin=kitchen") {
 		t.Errorf("log:\n%s", log)
 	}
+}
+
+// TestPlainStart loads a plugin that cannot be copied, which is served nevertheless and said, and one whose operator wants no copies.
+func TestPlainStart(t *testing.T) {
+	l, log := newLoader(t)
+	load := func(change func(*config.Plugin)) string {
+		t.Helper()
+		c := kitchen(t)
+		change(&c)
+		g, err := l.Load(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer g.Retire(t.Context())
+		if got := word(t, g); got != "hello" {
+			t.Errorf("it answers %q", got)
+		}
+		return g.Stats().Start
+	}
+	if got := load(func(*config.Plugin) {}); got != "snapshot" {
+		t.Errorf("the kitchen starts %q", got)
+	}
+	if got := load(func(c *config.Plugin) { c.Start = "plain" }); got != "plain: configured" {
+		t.Errorf("by the operator's wish it starts %q", got)
+	}
+	if log.String() != "" {
+		t.Errorf("nothing is worth a line, and there is\n%s", log)
+	}
+	source := filepath.Join(t.TempDir(), "global.wasm")
+	write(t, source, withGlobal(t, read(t, kitchen(t).Source)))
+	got := load(func(c *config.Plugin) { c.Source = source })
+	if !strings.HasPrefix(got, "plain: ") || !strings.Contains(got, "can change and is no i32") {
+		t.Errorf("it starts %q", got)
+	}
+	if !strings.Contains(log.String(), "initialises itself") || !strings.Contains(log.String(), "can change and is no i32") {
+		t.Errorf("log:\n%s", log)
+	}
+}
+
+// withGlobal adds a global that an image cannot hold: a reference that may change.
+func withGlobal(t *testing.T, module []byte) []byte {
+	t.Helper()
+	const globals = 6
+	for at := 8; at < len(module); {
+		size, n := binary.Uvarint(module[at+1:])
+		content := module[at+1+n:][:size]
+		if module[at] != globals {
+			at += 1 + n + int(size)
+			continue
+		}
+		count, skip := binary.Uvarint(content)
+		content = slices.Concat(binary.AppendUvarint(nil, count+1), content[skip:], []byte{0x70, 1, 0xd0, 0x70, 0x0b})
+		return slices.Concat(module[:at+1], binary.AppendUvarint(nil, uint64(len(content))), content, module[at+1+n+int(size):])
+	}
+	t.Fatal("the module has no globals")
+	return nil
 }
 
 // TestLoadFails wants an error that says what to do, and nothing left: the engine says so when it is closed.

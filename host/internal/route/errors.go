@@ -33,6 +33,10 @@ func classify(err error, name, id string) failure {
 	var trap *wasm.TrapError
 	var answer *wasm.AnswerError
 	var open *wasm.OpenError
+	var headers *wasm.HeadersError
+	var memory *wasm.MemoryError
+	var cpu *wasm.CPUError
+	var stack *wasm.StackError
 	switch {
 	case errors.As(err, &big):
 		return failure{status: http.StatusRequestEntityTooLarge, detail: fmt.Sprintf("Request body over the limit of %d bytes", big.Limit)}
@@ -50,10 +54,18 @@ func classify(err error, name, id string) failure {
 		return failure{http.StatusServiceUnavailable, fmt.Sprintf("Plugin %q is restarting: try again", name), 1}
 	case errors.Is(err, wasm.ErrTimeout):
 		return failure{status: http.StatusGatewayTimeout, detail: fmt.Sprintf("Plugin %q did not answer in time", name)}
+	case errors.As(err, &memory):
+		return failure{status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q was over its memory limit (id %s)", name, id)}
+	case errors.As(err, &cpu):
+		return failure{status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q was over its CPU limit (id %s)", name, id)}
+	case errors.As(err, &stack):
+		return failure{status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q was over its stack limit (id %s)", name, id)}
 	case errors.As(err, &trap):
 		return failure{status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q failed (id %s)", name, id)}
 	case errors.As(err, &answer):
 		return failure{status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q gave an answer over its limit (id %s)", name, id)}
+	case errors.As(err, &headers):
+		return failure{status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q gave headers over its limit (id %s)", name, id)}
 	}
 	return failure{status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q gave no answer (id %s)", name, id)}
 }

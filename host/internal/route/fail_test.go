@@ -35,11 +35,26 @@ func TestTrap(t *testing.T) {
 	}
 }
 
+// TestComputingOverItsLimit: the client learns which limit it was.
+func TestComputingOverItsLimit(t *testing.T) {
+	s := plugged(t, func(c *config.Plugin) { c.Limits.CPU = 50 * time.Millisecond })
+	s.must("GET /loop", "X-Request-Id", "cpu-1").isDetail(t, 502, `Plugin "probe" was over its CPU limit (id cpu-1)`)
+	s.must("GET /memory", "X-Request-Id", "memory-1").isDetail(t, 502, `Plugin "probe" was over its memory limit (id memory-1)`)
+	if log := s.log.String(); !strings.Contains(log, "limits.cpu") || !strings.Contains(log, "limits.memory") {
+		t.Errorf("the log does not name the settings:\n%s", log)
+	}
+}
+
 func TestAnswerOverItsLimit(t *testing.T) {
 	s := plugged(t, func(c *config.Plugin) { c.Limits.Answer = 10 })
 	s.must("GET /answer?body=12345678901").isDetail(t, 502, `Plugin "probe" gave an answer over its limit (id `)
 	if a := s.must("GET /answer?body=1234567890"); a.StatusCode != 200 {
 		t.Errorf("an answer at the limit: %d %s", a.StatusCode, a.body)
+	}
+	s = plugged(t, func(c *config.Plugin) { c.Limits.Headers = 1 << 10 })
+	s.must("GET /answer?h=x:"+strings.Repeat("v", 1024)).isDetail(t, 502, `Plugin "probe" gave headers over its limit (id `)
+	if log := s.log.String(); !strings.Contains(log, "limits.headers (1024 bytes)") {
+		t.Errorf("the log does not name the setting:\n%s", log)
 	}
 	// Half of one must not look whole.
 	s = plugged(t, func(c *config.Plugin) { c.Limits.Answer = 1 << 20 })

@@ -156,7 +156,7 @@ func probe(t testing.TB) config.Plugin {
 		Name: "probe", Source: guesttest.Build(t, "testdata/probe"), Workers: 1, Isolation: "shared",
 		Routes: []string{
 			"GET /request", "GET /items/{id}/parts/{part}", "DELETE /items/{id}", "GET /files/{rest...}", "POST /", "GET /v1/models", "GET /answer", "GET /word",
-			"POST /count", "POST /echo", "POST /early", "GET /half", "GET /big", "GET /hang", "GET /v1/hang", "GET /exit",
+			"POST /count", "POST /echo", "POST /early", "GET /half", "GET /big", "GET /hang", "GET /v1/hang", "GET /exit", "GET /loop", "GET /memory",
 		},
 		Limits: config.Limits{Memory: 64 << 20, Timeout: 20 * time.Second, InFlight: 64, Answer: 1 << 20},
 		Config: map[string]any{"word": "hello"},

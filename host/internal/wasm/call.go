@@ -117,6 +117,11 @@ func (c *call) setHead(status uint32, block, body []byte, flags uint16) abi.Code
 	case len(body) > c.window:
 		return abi.NoCredit
 	}
+	if limit := c.worker.pool.options.Headers; limit > 0 && len(block) > limit {
+		c.fault = &HeadersError{Limit: limit}
+		c.wake()
+		return abi.TooLarge
+	}
 	c.status, c.fields = int(status), fields
 	c.lazy = flags&abi.OpLazy != 0
 	return c.append(body, flags)

@@ -105,3 +105,19 @@ func TestExampleInC(t *testing.T) {
 		t.Errorf("without a grant: %d, error %v", a.status, err)
 	}
 }
+
+// TestPipeThatWaitsForCreditEnds when its guest traps, or watches no longer, though no credit comes.
+func TestPipeThatWaitsForCreditEnds(t *testing.T) {
+	const stream = "data: one\n\ndata: two\n\n"
+	for _, end := range []string{"GET /trap", "GET /cancel"} {
+		k := startC(t, "testdata/watcher/guest.c", []string{"GET /", "GET /trap", "GET /cancel"}, fetching(text(stream, -1)))
+		a := newStuck()
+		close(a.release)
+		first := begin(t, k, "GET /", nil, a)
+		<-a.begun
+		_, _ = k.do(t, end, "")
+		if err := <-first.done; err != nil && !errors.Is(err, wasm.ErrAborted) {
+			t.Errorf("%s: got %v", end, err)
+		}
+	}
+}

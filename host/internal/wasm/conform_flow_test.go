@@ -156,6 +156,27 @@ func conformCredit(t *testing.T, s *subject) {
 	})
 }
 
+// stalled is a body that gives some bytes and then nothing until it is closed. It says when nothing more will come.
+type stalled struct {
+	first  string
+	silent chan<- struct{}
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (b *stalled) Read(p []byte) (int, error) {
+	if b.first != "" {
+		n := copy(p, b.first)
+		b.first = b.first[n:]
+		return n, nil
+	}
+	b.silent <- struct{}{}
+	<-b.closed
+	return 0, io.ErrClosedPipe
+}
+
+func (b *stalled) Close() error { b.once.Do(func() { close(b.closed) }); return nil }
+
 // conformCancel has the client leave at each stage. The guest is told, and nothing of the request goes on.
 func conformCancel(t *testing.T, s *subject) {
 	begun, ended := make(chan struct{}, 1), make(chan struct{}, 1)
@@ -166,15 +187,25 @@ func conformCancel(t *testing.T, s *subject) {
 			ended <- struct{}{}
 			return nil, err
 		}
-		if strings.HasSuffix(abi.Get(in.Fields, ":url"), "/body") {
-			b := newEndless()
-			context.AfterFunc(ctx, func() { ended <- struct{}{} })
-			return &wasm.Reply{Status: 200, Body: b, Length: -1}, nil
+		var body io.ReadCloser
+		switch _, path, _ := strings.Cut(abi.Get(in.Fields, ":url"), "//up"); path {
+		case "/body":
+			body = newEndless()
+		case "/head":
+			body = &stalled{silent: begun, closed: make(chan struct{})}
+		case "/event":
+			body = &stalled{first: "data: first\n\n", silent: begun, closed: make(chan struct{})}
+		default:
+			begun <- struct{}{}
+			<-ctx.Done()
+			ended <- struct{}{}
+			return nil, ctx.Err()
 		}
-		begun <- struct{}{}
-		<-ctx.Done()
-		ended <- struct{}{}
-		return nil, ctx.Err()
+		context.AfterFunc(ctx, func() {
+			body.Close() // as a connection's does
+			ended <- struct{}{}
+		})
+		return &wasm.Reply{Status: 200, Body: body, Length: -1}, nil
 	}
 	k := s.start(t, fetching(upstream))
 	for i, stage := range []struct {
@@ -183,14 +214,23 @@ func conformCancel(t *testing.T, s *subject) {
 		sink         *stuck // waits within its first write
 		fetches      bool   // the fetch must end too
 	}{
-		{name: "waiting", target: "GET /hang"},
+		{name: "delivered, and waiting", target: "GET /hang"},
 		{name: "sleeping", target: "GET /sleep?ms=3600000"},
 		{name: "fetching", target: "GET /fetch?path=/", fetches: true},
+		{name: "fetching, for a pipe", target: "GET /pipe?path=/", fetches: true},
+		{name: "fetched, and nothing came of the body", target: "GET /fetch?path=/head", fetches: true},
+		{name: "fetched, and some of the body came", target: "GET /fetch?path=/event", fetches: true},
+		{name: "fetched, and the guest reads nothing", target: "GET /hold?path=/body"},
 		{name: "uploading", target: "POST /count", body: newEndless()},
 		{name: "relaying", target: "POST /relay", body: newEndless(), fetches: true},
+		{name: "echoing to a client that reads nothing", target: "POST /echo", body: newEndless(), sink: newStuck()},
 		{name: "streaming out", target: "GET /big?n=100000000", sink: newStuck()},
 		{name: "passing on", target: "GET /fetch?path=/body", sink: newStuck(), fetches: true},
+		{name: "piping, and nothing came", target: "GET /pipe?path=/head", fetches: true},
 		{name: "piping", target: "GET /pipe?path=/body", sink: newStuck(), fetches: true},
+		{name: "piping, and no more comes", target: "GET /pipe?path=/event", fetches: true},
+		{name: "piping events, and nothing came", target: "GET /sse?path=/head", fetches: true},
+		{name: "piping events, and no more comes", target: "GET /sse?path=/event", fetches: true},
 	} {
 		before := count(t, k).seen
 		var sink wasm.Sink = &answer{}
@@ -198,6 +238,7 @@ func conformCancel(t *testing.T, s *subject) {
 			sink = stage.sink
 		}
 		r := begin(t, k, stage.target, stage.body, sink)
+		mine := 1
 		switch {
 		case stage.sink != nil:
 			<-stage.sink.begun
@@ -208,22 +249,24 @@ func conformCancel(t *testing.T, s *subject) {
 		case stage.body != nil:
 			waitFor(t, "much of the body is read", func() bool { return stage.body.(*endless).read.Load() > 1<<20 })
 		default:
-			mine := 1
 			until(t, k, func(c counters) bool { mine++; return c.seen == before+mine })
 		}
 		r.leave(t)
-		if stage.fetches {
+		if stage.fetches || strings.Contains(stage.target, "/hold") {
 			<-ended
 		}
 		until(t, k, func(c counters) bool { return c.cancelled == i+1 })
+		if t.Failed() {
+			t.Fatalf("when the client left while %s", stage.name)
+		}
 	}
 	req := k.request(t, "GET /hang", nil)
 	req.Timeout = time.Millisecond
 	if err := k.Serve(t.Context(), req, &answer{}); !errors.Is(err, wasm.ErrTimeout) {
 		t.Errorf("out of time: %v", err)
 	}
-	if st := k.Stats(); st.Traps != 0 {
-		t.Errorf("%d traps: %s", st.Traps, st.LastError)
+	if st := k.Stats(); st.Traps != 0 || st.InFlight != 0 {
+		t.Errorf("%d traps, %d requests in flight: %s", st.Traps, st.InFlight, st.LastError)
 	}
 }
 

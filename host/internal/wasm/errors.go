@@ -60,6 +60,14 @@ func (e *AnswerError) Error() string {
 	return fmt.Sprintf("the answer is over limits.answer (%d bytes); a route that declares streams is not bound by it", e.Limit)
 }
 
+// HeadersError says that an answer's headers were over the plugin's limit.
+type HeadersError struct{ Limit int }
+
+// Error names the limit.
+func (e *HeadersError) Error() string {
+	return fmt.Sprintf("the answer's headers are over limits.headers (%d bytes)", e.Limit)
+}
+
 // PipeError says that a piped stream failed after its first byte.
 type PipeError struct{ Cause error }
 

@@ -22,10 +22,14 @@ func (w *worker) start(o *abi.Op, block, body []byte, name string) abi.Code {
 	if err != nil || o.Arg > abi.MaxCredit || len(body) > abi.MaxFetchBody {
 		return abi.Invalid
 	}
+	if code := w.charge(len(body)); code != abi.OK {
+		return code
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	op, ctx, code := w.register(o)
 	if code != abi.OK {
+		w.settle(len(body))
 		return code
 	}
 	in := &Operation{
@@ -62,17 +66,20 @@ func (w *worker) start(o *abi.Op, block, body []byte, name string) abi.Code {
 func (w *worker) perform(ctx context.Context, op *operation, capability Capability, in *Operation) {
 	reply, err := capability(ctx, in)
 	if err != nil {
+		w.settle(len(in.Body))
 		w.failed(ctx, op, abi.Done, err)
 		return
 	}
+	if reply.Body == nil {
+		reply.Body, reply.Length = io.NopCloser(bytes.NewReader(nil)), 0
+	}
+	body := &underWay{ReadCloser: reply.Body, w: w, sent: len(in.Body)}
 	if n := abi.BlockSize(reply.Fields); n > abi.MaxBlock || len(reply.Fields) > abi.MaxFields {
-		if reply.Body != nil {
-			reply.Body.Close()
-		}
+		body.Close()
 		w.failed(ctx, op, abi.Done, &abi.Error{Code: abi.TooLarge, Text: "the headers of the answer are over 64 KiB"})
 		return
 	}
-	w.deliver(ctx, op, reply)
+	w.deliver(ctx, op, reply, body)
 }
 
 // failed is the last event of an operation that did not go well. A guest does not hear of one that failed because the client
@@ -91,12 +98,7 @@ func (w *worker) failed(ctx context.Context, op *operation, kind abi.Kind, err e
 
 // deliver passes a reply and then its body, as far as there is credit for it. A short body whose length is known comes with its head,
 // so that a small answer is one event.
-func (w *worker) deliver(ctx context.Context, op *operation, reply *Reply) {
-	body := reply.Body
-	if body == nil {
-		body = io.NopCloser(bytes.NewReader(nil))
-		reply.Length = 0
-	}
+func (w *worker) deliver(ctx context.Context, op *operation, reply *Reply, body *underWay) {
 	done := event{kind: abi.Done, code: uint32(reply.Status), id: op.id, fields: reply.Fields, call: op.call, op: op}
 	if done.fields == nil {
 		done.fields = []abi.Field{}
@@ -115,7 +117,10 @@ func (w *worker) deliver(ctx context.Context, op *operation, reply *Reply) {
 		_, _ = body.Read(make([]byte, 1))
 		body.Close()
 		done.body, done.flags = first, abi.EventEnd
-		if w.push(done) {
+		w.mu.Lock()
+		ok := w.makeRoom(len(first), func() bool { return op.ended }, op.grant, ctx.Done()) && w.pushLocked(done)
+		w.mu.Unlock()
+		if ok {
 			w.kick()
 		}
 		return
@@ -133,7 +138,7 @@ func (w *worker) deliver(ctx context.Context, op *operation, reply *Reply) {
 }
 
 // pump reads a body under credit until its end, or until a pipe takes it over.
-func (w *worker) pump(ctx context.Context, op *operation, body io.ReadCloser) {
+func (w *worker) pump(ctx context.Context, op *operation, body *underWay) {
 	buffer := w.pool.module.engine.buffer()
 	defer w.pool.module.engine.reuse(buffer)
 	for {
@@ -158,9 +163,15 @@ func (w *worker) pump(ctx context.Context, op *operation, body io.ReadCloser) {
 		}
 		n, err := body.Read(buffer[:min(credit, len(buffer))])
 		w.mu.Lock()
-		if op.piped { // it was taken over while this read was under way
+		wanted := w.makeRoom(n, func() bool { return op.piped || op.ended }, op.grant, ctx.Done())
+		switch {
+		case op.piped: // it was taken over while this read was under way
 			w.mu.Unlock()
 			op.handOver(&unread{first: bytes.Clone(buffer[:n]), err: err, rest: body})
+			return
+		case !wanted:
+			w.mu.Unlock()
+			body.Close()
 			return
 		}
 		op.credit -= n
@@ -168,6 +179,7 @@ func (w *worker) pump(ctx context.Context, op *operation, body io.ReadCloser) {
 		switch {
 		case err == io.EOF:
 			e.flags = abi.EventEnd
+			body.end()
 		case err != nil && n == 0:
 			w.mu.Unlock()
 			body.Close()

@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -106,13 +107,8 @@ func (g *guard) admit(now time.Time) (pass, error) {
 func (g *guard) trap(now time.Time) (degraded bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	kept := g.traps[:0]
-	for _, at := range g.traps {
-		if now.Sub(at) < g.rules.Quiet {
-			kept = append(kept, at)
-		}
-	}
-	g.traps = append(kept, now)
+	g.traps = slices.DeleteFunc(g.traps, func(at time.Time) bool { return now.Sub(at) >= g.rules.Quiet })
+	g.traps = append(g.traps, now)
 	if g.alone || len(g.traps) < g.rules.Traps {
 		return false
 	}

@@ -11,16 +11,14 @@ import (
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
 
-const (
-	maxLogLine  = 8 << 10 // bytes; the rest of a line is cut
-	logsAtOnce  = 200
-	logsASecond = 100
-)
+const maxLogLine = 8 << 10 // bytes; the rest of a line is cut
 
-// guestLog writes what a guest logs, a bounded number of lines a second. Lines that were left out are counted and
-// reported with the next one that passes.
+// guestLog writes what the guests of a pool log, a bounded number of lines a second. Lines that were left out are counted
+// and reported with the next one that passes.
 type guestLog struct {
-	log *slog.Logger
+	log    *slog.Logger
+	rate   float64 // lines a second; twice as many may come at once; 0 is no bound
+	limits *limitCounts
 
 	mu     sync.Mutex // guards what follows
 	tokens float64
@@ -28,8 +26,8 @@ type guestLog struct {
 	lost   int
 }
 
-func newGuestLog(log *slog.Logger) *guestLog {
-	return &guestLog{log: log, tokens: logsAtOnce, filled: time.Now()}
+func newGuestLog(log *slog.Logger, rate int, limits *limitCounts) *guestLog {
+	return &guestLog{log: log, rate: float64(rate), limits: limits, tokens: 2 * float64(rate), filled: time.Now()}
 }
 
 func (g *guestLog) line(request string, level int32, text []byte) {
@@ -52,13 +50,17 @@ func (g *guestLog) line(request string, level int32, text []byte) {
 }
 
 func (g *guestLog) allow() (lost int, ok bool) {
+	if g.rate == 0 {
+		return 0, true
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
-	g.tokens = min(g.tokens+now.Sub(g.filled).Seconds()*logsASecond, logsAtOnce)
+	g.tokens = min(g.tokens+now.Sub(g.filled).Seconds()*g.rate, 2*g.rate)
 	g.filled = now
 	if g.tokens < 1 {
 		g.lost++
+		g.limits.hit(limitLog)
 		return 0, false
 	}
 	g.tokens--

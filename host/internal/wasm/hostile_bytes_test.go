@@ -22,6 +22,7 @@ const (
 	typeTake             // (i32, i32, i32, i32) -> i32
 	typeSubmit           // (i32, i32) -> i32
 	typeOther            // (i32) -> i32
+	typeSubject          // the one of parts.subject
 )
 
 // Functions of the modules below: the imports take and submit come first.
@@ -37,6 +38,7 @@ const (
 type parts struct {
 	imports, tables, memories, exports, data [][]byte
 	types                                    [3]byte // of the handshake, poll and _initialize
+	subject                                  []byte  // a type of the case's own
 	handshake, poll, initialize              []byte  // their code
 	start                                    []byte  // the start section
 	rest                                     []byte  // behind everything
@@ -70,9 +72,12 @@ func behaved() *parts {
 func (p *parts) bytes() []byte {
 	const i32, i64 = 0x7f, 0x7e
 	body := func(code []byte) []byte { return name(string(slices.Concat([]byte{0}, code, []byte{0x0b}))) }
+	types := [][]byte{{0x60, 0, 0}, {0x60, 3, i32, i32, i64, 1, i64}, {0x60, 4, i32, i32, i32, i32, 1, i32}, {0x60, 2, i32, i32, 1, i32}, {0x60, 1, i32, 1, i32}}
+	if p.subject != nil {
+		types = append(types, p.subject)
+	}
 	m := slices.Concat([]byte("\x00asm\x01\x00\x00\x00"),
-		section(1, []byte{0x60, 0, 0}, []byte{0x60, 3, i32, i32, i64, 1, i64}, []byte{0x60, 4, i32, i32, i32, i32, 1, i32},
-			[]byte{0x60, 2, i32, i32, 1, i32}, []byte{0x60, 1, i32, 1, i32}),
+		section(1, types...),
 		section(2, p.imports...),
 		section(3, p.types[:1], p.types[1:2], p.types[2:]),
 		section(4, p.tables...),

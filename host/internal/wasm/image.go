@@ -83,8 +83,7 @@ func (w *worker) copyOf(image *image) error {
 	if err != nil {
 		return fmt.Errorf("start the plugin: %w", err)
 	}
-	allocator := experimental.MemoryAllocatorFunc(func(_, _ uint64) experimental.LinearMemory { return memory })
-	w.mod, err = c.runtime.InstantiateModule(experimental.WithMemoryAllocator(w.ctx, allocator), c.module, w.config())
+	w.mod, err = c.runtime.InstantiateModule(experimental.WithMemoryAllocator(w.ctx, w.allocator(memory)), c.module, w.config())
 	if err != nil {
 		memory.Free()
 		return fmt.Errorf("start the plugin: %w", err)

@@ -24,21 +24,27 @@ const (
 	compactFrom = 1024
 )
 
-// mailbox is a queue whose memory is used again. It is bounded by what its calls may have under way: credits,
-// operations per request, requests in flight.
+// mailbox is a queue whose memory is used again. Its events are bounded by what its calls may have under way: operations per request,
+// requests in flight. Their bodies are bounded by the worker's room.
 type mailbox struct {
 	events  []event
 	first   int
-	dropped int // ever
+	dropped int   // ever
+	bytes   int64 // of bodies
 }
 
-func (m *mailbox) put(e event) { m.events = append(m.events, e) }
-func (m *mailbox) len() int    { return len(m.events) - m.first }
+func (m *mailbox) put(e event) {
+	m.bytes += int64(len(e.body))
+	m.events = append(m.events, e)
+}
+
+func (m *mailbox) len() int { return len(m.events) - m.first }
 
 func (m *mailbox) head() *event { return &m.events[m.first] }
 
 func (m *mailbox) drop() {
 	m.dropped++
+	m.bytes -= int64(len(m.events[m.first].body))
 	m.events[m.first] = event{}
 	m.first++
 	switch {
@@ -100,5 +106,6 @@ func (w *worker) take(records, data []byte) int {
 	if w.box.len() == 0 {
 		w.waiting = 0
 	}
+	w.letIn()
 	return count
 }

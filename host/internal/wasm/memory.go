@@ -4,8 +4,6 @@ package wasm
 
 import (
 	"fmt"
-
-	"github.com/tetratelabs/wazero/experimental"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,11 +27,6 @@ func reserve(limit int64, least uint64) (*linear, error) {
 		return nil, fmt.Errorf("commit %d KiB for its memory: the system has no more", least>>10)
 	}
 	return l, nil
-}
-
-// allocator gives it to the instance that is made with this allocator.
-func (l *linear) allocator() experimental.MemoryAllocator {
-	return experimental.MemoryAllocatorFunc(func(_, _ uint64) experimental.LinearMemory { return l })
 }
 
 // Reallocate gives size bytes, or nil when that is over the cap.

@@ -77,6 +77,16 @@ func (c *compiled) check() error {
 	return errors.Join(problems...)
 }
 
+// Vet says what would keep a module from being loaded, as far as that shows without compiling it: what it holds that is over
+// the host's bounds or unknown to it, and what it imports.
+func Vet(binary []byte) error {
+	metered, err := meterModule(binary)
+	if err != nil {
+		return fmt.Errorf("read the module: %w", err)
+	}
+	return checkOwn(metered.Imports)
+}
+
 // checkOwn refuses imports of anything but functions, which wazero would only miss when it instantiates.
 func checkOwn(imports []meter.Import) error {
 	var problems []error

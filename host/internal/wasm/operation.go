@@ -28,6 +28,7 @@ type operation struct {
 	body   bool          // its body may be read or piped: the reply is there
 	piped  bool          // the pipe has its body, or gets it from handover
 	credit int           // of its body, granted and unused
+	holds  int           // bytes of the guest's that count as outbound
 	grant  chan struct{} // capacity 1: credit was added, or piped was set
 
 	ctx      context.Context    // of a fetch
@@ -142,6 +143,8 @@ func (w *worker) forget(op *operation) {
 		return
 	}
 	op.ended = true
+	signal(op.grant) // whoever waits for credit
+	w.giveBack(op, op.holds)
 	delete(w.ops, op.id)
 	if c := op.call; c != nil {
 		end := len(c.ops) - 1

@@ -23,7 +23,7 @@ type pipe struct {
 	op    *operation // the pipe's own
 	fetch *operation
 	ctx   context.Context
-	first []byte // bytes that the guest had been given and hands back
+	first *handedBack
 	sse   bool
 	watch bool
 	match []byte
@@ -51,21 +51,31 @@ func (w *worker) startPipe(c *call, o *abi.Op, first []byte, match string) abi.C
 		w.mu.Unlock()
 		return abi.State
 	}
+	if !w.outbound.take(len(first)) {
+		w.mu.Unlock()
+		w.pool.hit(limitBodies)
+		return abi.Limit
+	}
 	op, _, code := w.register(o)
 	if code != abi.OK {
 		w.mu.Unlock()
+		w.outbound.give(len(first))
 		return code
 	}
 	op.grant = make(chan struct{}, 1)
 	fetch.piped = true
+	withdrawn := w.withdraw(fetch)
+	w.outbound.add(len(withdrawn))
+	op.holds = len(first) + len(withdrawn)
 	p := &pipe{
 		op: op, fetch: fetch, ctx: c.operations(),
-		first: append(bytes.Clone(first), w.withdraw(fetch)...),
+		first: &handedBack{w: w, op: op, bytes: append(bytes.Clone(first), withdrawn...)},
 		sse:   o.Flags&abi.OpSSE != 0,
 		watch: o.Flags&abi.OpWatch != 0, match: []byte(match),
 		idle: time.Duration(o.Arg) * time.Millisecond,
 	}
 	signal(fetch.grant)
+	w.letIn()
 	w.mu.Unlock()
 	c.mu.Lock()
 	c.pipe = p
@@ -80,6 +90,7 @@ func (w *worker) withdraw(op *operation) []byte {
 	for i := w.box.first; i < len(w.box.events); i++ {
 		if e := &w.box.events[i]; e.op == op && e.kind == abi.Chunk {
 			taken = append(taken, e.body...)
+			w.box.bytes -= int64(len(e.body))
 			e.op, e.body, e.call = &operation{ended: true}, nil, nil
 		}
 	}
@@ -107,10 +118,7 @@ func (c *call) runPipe(ctx context.Context, sink Sink, p *pipe, sent *bool, befo
 	if len(before) > 0 { // what the guest wrote itself goes first
 		err = out.write(before)
 	}
-	source := io.Reader(body)
-	if len(p.first) > 0 {
-		source = io.MultiReader(bytes.NewReader(p.first), body)
-	}
+	source := io.MultiReader(p.first, body)
 	source = &idleReader{source: source, body: body, limit: p.idle}
 	switch {
 	case err != nil:
@@ -286,11 +294,11 @@ func (o *pipeOut) saw(data []byte) error {
 	}
 	for rest := data; ; {
 		w.mu.Lock()
-		credit, ended := p.op.credit, p.op.ended
-		n := min(credit, len(rest), chunkSize)
-		p.op.credit -= n
-		ok := true
-		if n > 0 && !ended {
+		n := min(p.op.credit, len(rest), chunkSize)
+		ok := w.makeRoom(n, func() bool { return p.op.ended }, p.op.grant, p.ctx.Done())
+		ended := p.op.ended
+		if ok && n > 0 {
+			p.op.credit -= n
 			ok = w.pushLocked(event{kind: abi.Chunk, id: p.op.id, op: p.op, call: o.call, body: bytes.Clone(rest[:n]), arg: uint32(len(rest) - n)})
 		}
 		w.mu.Unlock()

@@ -26,7 +26,10 @@ type Options struct {
 	Memory        int64         // bytes of linear memory of one worker
 	Stack         int64         // bytes of machine stack of one worker; 0 is DefaultStack
 	InFlight      int           // requests in one worker
+	Fetches       int           // operations of capabilities under way in one worker; 0 is no bound
 	Answer        int64         // bytes of one answer's body
+	Headers       int           // bytes of one answer's header block; 0 is what the ABI carries
+	LogLines      int           // a second, of all workers, and twice as many at once; 0 is no bound
 	PlainStart    bool          // every worker initialises itself, where others begin as copies of the first
 	Fresh         bool          // an instance for each request, where others share workers
 	Instances     int           // of those, how many at a time; further requests wait in order. 0 is defaultInstances
@@ -43,6 +46,9 @@ type Pool struct {
 	module       *Module
 	options      Options
 	configFields []abi.Field
+
+	limits limitCounts
+	log    *guestLog // of all workers
 
 	share *turns.Share
 	guard *guard
@@ -95,6 +101,7 @@ func (m *Module) Start(ctx context.Context, o Options) (*Pool, error) {
 		share: m.engine.turns.Share(), guard: newGuard(o.Fresh, o.Faults), slots: semaphore.NewWeighted(int64(o.Instances)),
 		fresh: map[*worker]struct{}{},
 	}
+	p.log = newGuestLog(o.Log, o.LogLines, &p.limits)
 	p.stopped, p.stop = context.WithCancelCause(context.Background())
 	p.configFields = append(p.configFields,
 		abi.Field{Name: ":config", Value: string(o.Config)},

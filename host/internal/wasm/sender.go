@@ -48,6 +48,7 @@ func (w *worker) send(id uint64, body []byte, end bool) abi.Code {
 		return abi.NoCredit
 	}
 	s.window -= len(body)
+	w.outbound.add(len(body))
 	s.data = append(s.data, body...)
 	s.end = end
 	s.wake.Broadcast()
@@ -70,6 +71,7 @@ func (s *sender) Read(p []byte) (int, error) {
 	}
 	n := copy(p, s.data)
 	s.data = s.data[:copy(s.data, s.data[n:])]
+	s.w.outbound.give(n)
 	back := min(n, abi.SendCredit-s.window)
 	s.window += back
 	end := s.end
@@ -83,6 +85,8 @@ func (s *sender) Read(p []byte) (int, error) {
 func (s *sender) close() {
 	s.mu.Lock()
 	s.closed = true
+	s.w.outbound.give(len(s.data))
+	s.data = nil
 	s.wake.Broadcast()
 	s.mu.Unlock()
 }

@@ -34,6 +34,7 @@ func (p *Pool) Serve(ctx context.Context, req *Request, sink Sink) error {
 	if err == nil {
 		err = p.serve(ctx, req, first, sink, with)
 	}
+	p.limits.ended(err)
 	p.judge(with, err)
 	return err
 }
@@ -286,8 +287,11 @@ func (c *call) upload(body Body) {
 			}
 		}
 		w.mu.Lock()
-		c.credit -= n
-		ok := w.pushLocked(e)
+		ok := w.makeRoom(n, func() bool { return c.ended }, c.grant, c.ctx.Done())
+		if ok {
+			c.credit -= n
+			ok = w.pushLocked(e)
+		}
 		w.mu.Unlock()
 		if ok {
 			w.kick()
@@ -393,8 +397,9 @@ func (c *call) advance(ctx context.Context, sink Sink, sent *bool) (done bool, e
 // because turns the end of a worker into the call's own error.
 func (c *call) because(fault error) error {
 	var answer *AnswerError
+	var headers *HeadersError
 	switch {
-	case errors.Is(fault, errStopped), errors.Is(fault, errGuestAborted), errors.As(fault, &answer):
+	case errors.Is(fault, errStopped), errors.Is(fault, errGuestAborted), errors.As(fault, &answer), errors.As(fault, &headers):
 		return fault
 	}
 	c.worker.mu.Lock()

@@ -116,7 +116,7 @@ func (r *eventReader) readLine() ([]byte, error) {
 	for {
 		b, err := r.r.ReadByte()
 		if err != nil {
-			return r.line, err
+			return r.whole(), err
 		}
 		if r.skipLF {
 			r.skipLF = false
@@ -126,17 +126,22 @@ func (r *eventReader) readLine() ([]byte, error) {
 		}
 		if b == '\n' || b == '\r' {
 			r.skipLF = b == '\r'
-			if !r.begun {
-				r.begun = true
-				r.line = bytes.TrimPrefix(r.line, []byte("\uFEFF"))
-			}
-			return r.line, nil
+			return r.whole(), nil
 		}
 		if len(r.line) == maxEvent {
 			return nil, errEventTooLarge
 		}
 		r.line = append(r.line, b)
 	}
+}
+
+// whole is the line that was read. A byte order mark before the first one is no part of it.
+func (r *eventReader) whole() []byte {
+	if !r.begun {
+		r.begun = true
+		r.line = bytes.TrimPrefix(r.line, []byte("\uFEFF"))
+	}
+	return r.line
 }
 
 // appendEvent writes an event as the clients want it.

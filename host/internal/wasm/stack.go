@@ -42,7 +42,6 @@ func (w *worker) enter(f api.Function, values []uint64) error {
 	w.left.Set(uint64(limit))
 	err := f.CallWithStack(w.ctx, values)
 	if err != nil && int32(w.left.Get()) < 0 {
-		// This is the place to count that limits.stack has ended a worker.
 		_, trace, _ := strings.Cut(err.Error(), "\n")
 		return &StackError{Limit: limit, trace: "\n" + trace}
 	}

@@ -20,15 +20,17 @@ func (p *Pool) startWorker(ctx context.Context) (_ *worker, err error) {
 	w := &worker{
 		pool:   p,
 		stop:   stop,
-		log:    newGuestLog(p.options.Log),
 		closed: make(chan struct{}),
 		ops:    map[uint64]*operation{},
 		ready:  make(chan error, 1),
 
 		cpuLimit: startTimeout,
+		fetches:  budget{limit: int64(p.options.Fetches)},
+		outbound: budget{limit: p.options.Memory},
+		room:     room{limit: p.options.Memory},
 	}
 	w.ctx = &workerContext{base, w}
-	w.streams = [2]lineWriter{{log: w.log, level: abi.LevelInfo}, {log: w.log, level: abi.LevelError}}
+	w.streams = [2]lineWriter{{log: p.log, level: abi.LevelInfo}, {log: p.log, level: abi.LevelError}}
 	hurry := context.AfterFunc(ctx, func() { w.closing.Store(true) }) // a guest that computes is stopped too
 	defer hurry()
 	started := false
@@ -107,7 +109,7 @@ func (w *worker) plainly() error {
 	if err != nil {
 		return fmt.Errorf("start the plugin: %w", err)
 	}
-	w.mod, err = c.runtime.InstantiateModule(experimental.WithMemoryAllocator(w.ctx, memory.allocator()), c.module, w.config())
+	w.mod, err = c.runtime.InstantiateModule(experimental.WithMemoryAllocator(w.ctx, w.allocator(memory)), c.module, w.config())
 	if err != nil {
 		memory.Free() // wazero does not when the module's start function fails
 		return fmt.Errorf("start the plugin: %w", err)
@@ -134,7 +136,7 @@ func (w *worker) callIfThere(name string) error {
 		return nil
 	}
 	if err := w.enter(f, nil); err != nil {
-		return fmt.Errorf("start the plugin: %w", err)
+		return fmt.Errorf("start the plugin: %w", w.blame(err))
 	}
 	return nil
 }

@@ -1,7 +1,9 @@
 package wasm_test
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 )
@@ -14,6 +16,31 @@ func TestStart(t *testing.T) {
 	} {
 		if got := startKitchen(t, change).Stats().Start; got != want {
 			t.Errorf("it says %q, want %q", got, want)
+		}
+	}
+}
+
+// TestCopiesDifferInWhatTheHostGives: random bytes of the host and clocks are a copy's own. What a guest seeded itself repeats, as
+// docs/plugins.md says, unless its workers start plainly.
+func TestCopiesDifferInWhatTheHostGives(t *testing.T) {
+	for name, plain := range map[string]bool{"copies": false, "plain": true} {
+		k := startKitchen(t, func(o *wasm.Options) { o.Fresh, o.PlainStart = true, plain })
+		seen, dice := map[string]bool{}, map[string]bool{}
+		lastWall, lastAge := time.Now().UnixNano(), int64(-1)
+		for range 4 {
+			seen[k.must(t, "GET /random", "")] = true
+			dice[k.must(t, "GET /dice", "")] = true
+			var wall, age int64
+			if _, err := fmt.Sscan(k.must(t, "GET /clock", ""), &wall, &age); err != nil {
+				t.Fatal(err)
+			}
+			if wall < lastWall || wall > time.Now().UnixNano() || !plain && age <= lastAge {
+				t.Errorf("%s: the clock says %d, and %d since the first began; before it said %d and %d", name, wall, age, lastWall, lastAge)
+			}
+			lastWall, lastAge = wall, age
+		}
+		if len(seen) != 4 || (len(dice) == 4) != plain {
+			t.Errorf("%s: four workers gave %d texts of crypto/rand, and %d numbers of math/rand", name, len(seen), len(dice))
 		}
 	}
 }

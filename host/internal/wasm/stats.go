@@ -20,6 +20,7 @@ type Stats struct {
 	Instances int              `json:"instances"`          // that serve one request each
 	Retiring  int              `json:"retiring,omitempty"` // workers that end with their last request
 	Recycled  map[string]int64 `json:"recycled,omitempty"` // workers that were replaced, by reason: memory, requests, age
+	Limits    map[string]int64 `json:"limits,omitempty"`   // how often each of the limits was met, by the name of its setting
 }
 
 // Stats looks at the pool without stopping it.
@@ -30,7 +31,7 @@ func (p *Pool) Stats() Stats {
 		Start:   p.start(),
 		Workers: len(p.workers), Bound: p.options.Workers, InFlight: p.active,
 		Busy: p.share.Total().Seconds(), Requests: p.requests, Traps: p.traps, LastError: p.lastErr, Draining: p.draining,
-		Mode: p.guard.state(time.Now()), Instances: len(p.fresh), Retiring: len(p.retiring), Recycled: map[string]int64{},
+		Mode: p.guard.state(time.Now()), Instances: len(p.fresh), Retiring: len(p.retiring), Recycled: map[string]int64{}, Limits: p.limits.byName(),
 	}
 	for why, n := range p.recycled {
 		if n > 0 {

@@ -33,7 +33,9 @@ type worker struct {
 	mod  api.Module
 	left api.MutableGlobal // bytes of stack, for the meter
 	poll api.Function      // nil until the handshake is done
-	log  *guestLog
+
+	fetches  budget
+	outbound budget // bytes that its guest has handed over and that were not passed on yet
 
 	state   atomic.Int32
 	memory  atomic.Uint32 // bytes of linear memory after the last poll
@@ -48,11 +50,13 @@ type worker struct {
 	stack    [1]uint64
 	streams  [2]lineWriter // descriptors 1 and 2
 	readable bool          // what the idle descriptor says next
+	refused  bool          // memory, since the poll began
 	gauge    gauge
 	cpuLimit time.Duration // of one poll
 
 	mu      sync.Mutex // guards what follows; call.mu may be taken while it is held, never the other way round
 	box     mailbox
+	room    room
 	takes   int   // takes with events within this poll
 	waiting int64 // since when events have lain in the mailbox, nanoseconds; 0 is empty now
 	slots   []slot
@@ -232,6 +236,8 @@ func (w *worker) ring() {
 // die ends the worker: its calls fail, its operations are cancelled, the instance is closed. Only the goroutine
 // that polls may call it.
 func (w *worker) die(fault error) {
+	fault = w.blame(fault)
+	w.pool.limits.ended(fault)
 	w.state.Store(dead)
 	w.mu.Lock()
 	w.fault = fault
@@ -246,6 +252,7 @@ func (w *worker) die(fault error) {
 	}
 	for _, o := range w.ops {
 		o.ended = true
+		signal(o.grant) // a pipe that waits for credit
 		if o.cancel != nil {
 			o.cancel()
 		}

@@ -56,7 +56,7 @@ func (rt *runtime) begin(e *abi.Event, block, first []byte) {
 	}
 }
 
-// run calls the handler and sends what it left. A panic, and a call of runtime.Goexit, is a fault of this request alone.
+// run is a goroutine of its own for the handler. A panic, and a call of runtime.Goexit, is a fault of this request alone.
 func (x *exchange) run() {
 	returned := false
 	defer func() {
@@ -66,6 +66,11 @@ func (x *exchange) run() {
 	}()
 	err := x.handler(&x.response, &x.req)
 	returned = true
+	x.returned(err)
+}
+
+// returned acts on what the handler returned.
+func (x *exchange) returned(err error) {
 	if err != nil && x.Err() == nil { // when it was cancelled, nobody reads the answer
 		x.logCause(err)
 	}

@@ -135,6 +135,9 @@ func (op *operation) start(c *Call) error {
 	}
 	if code := rt.submit(); code != abi.OK {
 		err := op.scope.refused("fetch", code)
+		if code == abi.Limit {
+			err = &FetchError{Code: code, Text: "fetch: over limits.fetches of the plugin, or over limits.memory with what it sends, or over 256 operations of one request"}
+		}
 		op.fail(err)
 		return err
 	}

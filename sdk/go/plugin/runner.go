@@ -29,31 +29,42 @@ func (rt *runtime) next() *exchange {
 }
 
 // engage has one more runner look at the queue, if there is anything in it. Called with rt.mu held.
-func (rt *runtime) engage() bool {
+func (rt *runtime) engage() bool { //nolint:unparam // the loop of a module uses the result
 	if rt.first == len(rt.queue) {
 		return false
 	}
-	if rt.idle == 0 {
-		rt.spawn(rt.work)
+	rt.active++
+	if rt.idle > 0 {
+		rt.idle--
+		rt.more.Signal()
 		return true
 	}
-	rt.idle--
-	rt.active++
-	rt.more.Signal()
+	rt.workers++
+	go rt.work()
 	return true
 }
 
-// work is a runner. A handler that calls runtime.Goexit ends it; the request is answered for, and the loop engages another.
+// work is a runner. A handler that does not return ends it: the request is answered for, and the loop engages another when there is more.
+// The handler is called from here, and with little around it, so that the stack of one that waits can be as small as stacks are.
 func (rt *runtime) work() {
+	var x *exchange
+	defer func() {
+		if x != nil {
+			x.crashed(recover())
+			rt.gone()
+		}
+	}()
 	rt.mu.Lock()
 	for {
-		if x := rt.next(); x != nil {
+		if x = rt.next(); x != nil {
 			rt.mu.Unlock()
-			x.run()
+			x.returned(x.handler(&x.response, &x.req))
 			rt.mu.Lock()
 			continue
 		}
 		if rt.idle == maxIdle {
+			rt.workers--
+			rt.active--
 			rt.mu.Unlock()
 			return
 		}

@@ -3,7 +3,7 @@
 
 PB_MANIFEST("manifest.json")
 
-enum route { ECHO, COUNT, STATUS, HEADERS, STREAM, BIG, EARLY, FETCH, RELAY, HOLD, PIPE, SSE, SLEEP, HANG, COUNTERS, LOG, CONFIG };
+enum route { ECHO, COUNT, STATUS, HEADERS, STREAM, BIG, EARLY, FETCH, RELAY, HOLD, PIPE, SSE, SLEEP, HANG, COUNTERS, LOG, CONFIG, ABANDON };
 
 #define SLOTS 16384
 
@@ -200,6 +200,12 @@ static void begin(const struct pb_event *e) {
 		fetch(x, "POST", 4, PB_TEXT("/relay"), body, 65536, end);
 		if (x->id != 0 && !end) grant_request(x);
 		break;
+	case ABANDON: /* the second fetch has the id of the first, which is free again */
+		x->down.granted = 65536;
+		fetch(x, "GET", 3, path, nothing, 65536, PB_OP_END);
+		if (x->id != 0) must(x, pb_cancel(fetch_of(x->id)));
+		if (x->id != 0) fetch(x, "GET", 3, path, nothing, 65536, PB_OP_END);
+		break;
 	case HOLD: fetch(x, "GET", 3, path, nothing, 65536, PB_OP_END); break;
 	case PIPE:
 	case SSE: fetch(x, "GET", 3, path, nothing, 0, PB_OP_END); break;
@@ -238,7 +244,7 @@ static void more(struct exchange *x, const struct pb_event *e) {
 		if (end) answer_number(x, 200, x->at);
 		else must(x, pb_read_request(x->id, body.len));
 	} else if (x->route == ECHO || x->route == RELAY) {
-		must(x, x->route == ECHO ? pb_write(x->id, body, end) : pb_send(fetch_of(x->id), body, end));
+		must(x, x->route == ECHO ? pb_write(x->id, body, end ? PB_OP_END : PB_FLUSH) : pb_send(fetch_of(x->id), body, end));
 		passed(&x->up, body.len);
 		if (x->id != 0 && !end) grant_request(x);
 	}

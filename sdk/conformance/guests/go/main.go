@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,6 +36,7 @@ func setup(p *plugin.Plugin) error {
 		"GET /big":     big,
 		"POST /early":  func(w *plugin.Response, _ *plugin.Request) error { return write(w, "early") },
 		"GET /fetch":   fetch,
+		"GET /abandon": abandon,
 		"POST /relay":  relay,
 		"GET /hold":    hold,
 		"GET /pipe":    c.pipe(plugin.PipeOptions{}),
@@ -73,8 +75,7 @@ func echo(w *plugin.Response, r *plugin.Request) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	_, err := io.Copy(w, r.Body)
-	return err
+	return forward(w, r.Body)
 }
 
 func count(w *plugin.Response, r *plugin.Request) error {
@@ -151,9 +152,13 @@ func pass(w *plugin.Response, reply *plugin.Reply) error {
 		w.Header().Add(name, value)
 	}
 	w.WriteHeader(reply.Status)
+	return forward(w, reply.Body)
+}
+
+func forward(w *plugin.Response, body io.Reader) error {
 	buffer := make([]byte, 16<<10)
 	for {
-		n, err := reply.Body.Read(buffer)
+		n, err := body.Read(buffer)
 		if n > 0 {
 			if _, err := w.Write(buffer[:n]); err != nil {
 				return err
@@ -177,6 +182,16 @@ func fetch(w *plugin.Response, r *plugin.Request) error {
 		return err
 	}
 	return pass(w, reply)
+}
+
+// abandon gives a fetch up that was submitted, and passes the answer of a second one on.
+func abandon(w *plugin.Response, r *plugin.Request) error {
+	ctx, cancel := context.WithCancel(r.Context())
+	go cancel() // its turn comes when the fetch waits
+	if reply, err := plugin.Fetch(ctx, call(r)); err == nil {
+		reply.Body.Close()
+	}
+	return fetch(w, r)
 }
 
 func relay(w *plugin.Response, r *plugin.Request) error {

@@ -44,6 +44,8 @@ func setup(p *plugin.Plugin) error {
 		"GET /hang":                    hang,
 		"GET /v1/hang":                 hang,
 		"GET /exit":                    func(*plugin.Response, *plugin.Request) error { os.Exit(3); return nil },
+		"GET /loop":                    loop,
+		"GET /memory":                  memory,
 	} {
 		p.Handle(route, h)
 	}
@@ -116,4 +118,22 @@ func big(w *plugin.Response, _ *plugin.Request) error {
 func hang(_ *plugin.Response, r *plugin.Request) error {
 	<-r.Context().Done()
 	return context.Cause(r.Context())
+}
+
+// loop computes without end.
+func loop(w *plugin.Response, _ *plugin.Request) error {
+	n := 0
+	for i := 0; i >= 0; i++ {
+		n += i * n
+	}
+	_, err := fmt.Fprint(w, n)
+	return err
+}
+
+// memory takes all that it can get.
+func memory(*plugin.Response, *plugin.Request) error {
+	var keep [][]byte
+	for {
+		keep = append(keep, make([]byte, 1<<20))
+	}
 }

@@ -1,5 +1,6 @@
 /* Takes all the memory it can get, page by page, touches it, and asks for more. */
 // want: answer "refused"
+// memory: 8388608
 #include "hostile.h"
 
 static void request(const struct pb_event *e) {

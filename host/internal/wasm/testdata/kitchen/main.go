@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	random "math/rand/v2"
 	"os"
 	"strings"
 	"time"
@@ -23,6 +24,9 @@ type config struct {
 	Word   string `json:"word"`
 }
 
+// began is in the image that copies begin from.
+var began = time.Now()
+
 func setup(p *plugin.Plugin) error {
 	var c config
 	if err := p.Config(&c); err != nil {
@@ -38,6 +42,8 @@ func setup(p *plugin.Plugin) error {
 		"GET /word":   func(w *plugin.Response, _ *plugin.Request) error { _, err := w.WriteString(c.Word); return err },
 		"GET /count":  func(w *plugin.Response, _ *plugin.Request) error { seen++; _, err := fmt.Fprint(w, seen); return err },
 		"GET /fetch":  fetch,
+		"GET /many":   many,
+		"GET /leave":  leave,
 		"GET /pipe":   pipe,
 		"GET /sleep":  sleep,
 		"GET /stream": stream,
@@ -49,9 +55,19 @@ func setup(p *plugin.Plugin) error {
 			<-r.Context().Done()
 			return context.Cause(r.Context())
 		},
-		"POST /count": count,
-		"GET /loop":   loop,
-		"GET /keep":   keep(),
+		"GET /headers": headers,
+		"GET /log":     log,
+		"POST /count":  count,
+		"GET /loop":    loop,
+		"GET /keep":    keep(),
+		"GET /dice": func(w *plugin.Response, _ *plugin.Request) error {
+			_, err := fmt.Fprint(w, random.Uint64())
+			return err
+		},
+		"GET /clock": func(w *plugin.Response, _ *plugin.Request) error {
+			_, err := fmt.Fprint(w, time.Now().UnixNano(), int64(time.Since(began)))
+			return err
+		},
 		"GET /random": func(w *plugin.Response, _ *plugin.Request) error { _, err := w.WriteString(rand.Text()); return err },
 	} {
 		p.Handle(route, h)
@@ -173,5 +189,45 @@ func loop(w *plugin.Response, _ *plugin.Request) error {
 		n += i * n
 	}
 	_, err := fmt.Fprint(w, n)
+	return err
+}
+
+// headers answers with one header of n bytes.
+func headers(w *plugin.Response, r *plugin.Request) error {
+	var n int
+	fmt.Sscan(r.Query().Get("n"), &n)
+	w.Header().Set("x", strings.Repeat("v", n))
+	return nil
+}
+
+// log writes n lines.
+func log(_ *plugin.Response, r *plugin.Request) error {
+	var n int
+	fmt.Sscan(r.Query().Get("n"), &n)
+	for i := range n {
+		fmt.Println("line", i)
+	}
+	return nil
+}
+
+// many fetches n times, one after the other.
+func many(w *plugin.Response, r *plugin.Request) error {
+	var n int
+	fmt.Sscan(r.Query().Get("n"), &n)
+	for range n {
+		reply, err := plugin.Fetch(r.Context(), &plugin.Call{Method: "GET", URL: "http://up/"})
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(w, reply.Body); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leave fetches and reads nothing of the answer.
+func leave(_ *plugin.Response, r *plugin.Request) error {
+	_, err := plugin.Fetch(r.Context(), &plugin.Call{Method: "GET", URL: "http://up/"})
 	return err
 }

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestLoad: as many connections as ordered, each used again and again, and every answer is looked at.
+func TestLoad(t *testing.T) {
+	var conns, served, status atomic.Int64
+	status.Store(http.StatusOK)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		served.Add(1)
+		w.WriteHeader(int(status.Load()))
+		w.Write([]byte("hello"))
+	}))
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			conns.Add(1)
+		}
+	}
+	server.Start()
+	defer server.Close()
+	order := loadOrder{
+		Address: server.Listener.Addr().String(), Request: "GET / HTTP/1.1\r\nHost: x\r\n\r\n", Length: 5, Conns: 8,
+		PID: os.Getpid(), Warm: 500 * time.Millisecond, For: time.Second,
+	}
+	text, err := json.Marshal(order)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	if err := load(strings.NewReader(string(text)), &said); err != nil {
+		t.Fatal(err)
+	}
+	var r loadResult
+	if err := json.Unmarshal([]byte(said.String()), &r); err != nil {
+		t.Fatal(err)
+	}
+	if r.Answers == 0 || int64(r.Answers) >= served.Load() || r.Took < order.For || r.P50 <= 0 || r.P99 < r.P50 || conns.Load() != 8 {
+		t.Errorf("%+v of %d answers over %d connections", r, served.Load(), conns.Load())
+	}
+	order.Length = 4
+	if _, err := order.run(); err == nil || !strings.Contains(err.Error(), "200 and 5 bytes") {
+		t.Errorf("an answer of another length: %v", err)
+	}
+	order.Length = 5
+	status.Store(http.StatusBadGateway)
+	if _, err := order.run(); err == nil || !strings.Contains(err.Error(), "status 502") {
+		t.Errorf("an answer that failed: %v", err)
+	}
+}
