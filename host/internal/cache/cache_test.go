@@ -273,6 +273,25 @@ func TestStaleIsServedWhileOneRefreshes(t *testing.T) {
 	ask(t, s, cache.Ask{NoCache: true}).gets(cache.Lead, "")
 }
 
+// TestStaleIsComputedHere: a caller that does nothing in the background leads itself; the others have the old value meanwhile.
+func TestStaleIsComputedHere(t *testing.T) {
+	s, at := newSpace(t, 1<<20)
+	s.Put("k", []byte("old"), cache.Keep{TTL: time.Second, Stale: hour})
+	at.pass(time.Second)
+	one := ask(t, s, cache.Ask{Here: true})
+	one.gets(cache.Lead, "")
+	for range 5 {
+		c := ask(t, s, cache.Ask{Here: true})
+		if c.gets(cache.Stale, "old"); c.first.Refresh {
+			t.Error("another one is asked to refresh it")
+		}
+	}
+	at.pass(time.Minute) // it takes its time
+	ask(t, s, cache.Ask{Here: true}).gets(cache.Stale, "old")
+	one.ticket.Put([]byte("new"), cache.Keep{TTL: time.Second})
+	ask(t, s, cache.Ask{Here: true}).gets(cache.Hit, "new")
+}
+
 // TestHammer has many goroutines lead, leave, fail and wait. Each that asks gets one result, and no flight is left.
 func TestHammer(t *testing.T) {
 	s, _ := newSpace(t, 8<<10)

@@ -11,6 +11,8 @@ type Ask struct {
 	NoCache bool
 	// Refresh is to compute a stale value anew, and not to wait for anybody who does.
 	Refresh bool
+	// Here is for a caller that cannot refresh in the background: it leads where it would be asked to do that.
+	Here bool
 	// Lead is how long the caller may take to compute; then it is somebody else's turn. 0 is a minute, the most are ten.
 	Lead time.Duration
 }
@@ -44,6 +46,13 @@ type Ticket struct {
 func (s *Space) Once(key string, ask Ask, done func(Result)) (Result, *Ticket) {
 	now := s.now()
 	if r, ok := s.kept(key, ask, now); ok {
+		if r.Refresh && ask.Here {
+			ask.Refresh = true
+			if again, t := s.Once(key, ask, done); again.State != Busy {
+				return again, t
+			}
+			r.Refresh = false
+		}
 		return r, nil
 	}
 	s.mu.Lock()

@@ -21,7 +21,7 @@ type fetch struct {
 	plugin Plugin
 }
 
-func newFetch(h *Host, p Plugin) wasm.Capability { return (&fetch{h, p}).do }
+func newFetch(h *Host, p Plugin, t *Table) { t.Slow[abi.OpFetch] = (&fetch{h, p}).do }
 
 // do passes one call through policy, secret and pool. Redirects are not followed: the guest gets them as answers,
 // and where they point is a call of its own.
@@ -227,12 +227,7 @@ func (b *body) Close() error {
 	return err
 }
 
-func (f *fetch) refuse(in *wasm.Operation, text string) error {
-	if f.plugin.Refused.Add(text) {
-		f.plugin.Log.Warn("a call was refused", "why", text, "request", in.RequestID)
-	}
-	return &abi.Error{Code: abi.Denied, Text: text}
-}
+func (f *fetch) refuse(in *wasm.Operation, text string) error { return f.plugin.refuse(in, text) }
 
 // explain logs a call that failed, since the guest's text may be all that is left of the cause, and gives it its code.
 func (f *fetch) explain(in *wasm.Operation, err error) error {
