@@ -15,12 +15,19 @@ type config struct {
 	MaxChars       int           `json:"max_chars"`
 	MinChars       int           `json:"min_chars"`
 	ExcludeDomains []string      `json:"exclude_domains"`
+	Cache          cacheConfig   `json:"cache"`
 	Timeout        duration      `json:"timeout"`
 	AnswerWithin   duration      `json:"answer_within"`
 	Tavily         tavilyConfig  `json:"tavily"`
 	SearXNG        searxngConfig `json:"searxng"`
 	Demo           demoConfig    `json:"demo"`
 	Summary        summaryConfig `json:"summary"`
+}
+
+type cacheConfig struct {
+	TTL     duration `json:"ttl"` // 0: nothing is kept
+	Stale   duration `json:"stale"`
+	NoCache bool     `json:"no_cache"`
 }
 
 type tavilyConfig struct {
@@ -60,6 +67,7 @@ func defaults() config {
 		MinChars:   100,
 		// Result pages of other engines, and pages that show nothing without an account.
 		ExcludeDomains: []string{"google.com", "bing.com", "yahoo.com", "facebook.com", "twitter.com", "x.com"},
+		Cache:          cacheConfig{TTL: duration(10 * time.Minute), Stale: duration(time.Hour)},
 		Timeout:        duration(20 * time.Second),
 		// Under the host's 30 s for an answer's head: a summary that takes too long must not cost the search.
 		AnswerWithin: duration(27 * time.Second),
@@ -73,6 +81,9 @@ func defaults() config {
 		},
 	}
 }
+
+// maxKept is the longest that an answer may be kept, fresh or stale.
+const maxKept = duration(30 * 24 * time.Hour)
 
 // validate reports every problem at once. The manifest's schema has caught most of them before.
 func (c *config) validate() error {
@@ -88,6 +99,12 @@ func (c *config) validate() error {
 	}
 	if c.MinChars < 0 || c.MinChars >= c.MaxChars {
 		add("min_chars", "%d must be from 0 to less than max_chars, which is %d", c.MinChars, c.MaxChars)
+	}
+	if c.Cache.TTL < 0 || c.Cache.TTL > maxKept {
+		add("cache.ttl", "%v must be from 0 to %v", c.Cache.TTL, maxKept)
+	}
+	if c.Cache.Stale < 0 || c.Cache.Stale > maxKept {
+		add("cache.stale", "%v must be from 0 to %v", c.Cache.Stale, maxKept)
 	}
 	if c.Timeout <= 0 {
 		add("timeout", "%v must be over 0", c.Timeout)

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"strconv"
 	"strings"
@@ -41,14 +43,23 @@ func retryAfter(reply *plugin.Reply, otherwise time.Duration) time.Duration {
 	return otherwise
 }
 
+// searchFailed logs why a search failed, and is the answer to whoever waits for it: without a cause, which may quote the query.
+func searchFailed(ctx context.Context, log *slog.Logger, provider, query string, err error) error {
+	if ctx.Err() != nil {
+		return err // nobody is left to read an answer
+	}
+	e := plugin.AsError(err)
+	log.Warn("search failed", "provider", provider, "status", e.Status, "cause", cause(err, query))
+	return &plugin.Error{Status: e.Status, Detail: e.Detail, RetryAfter: e.RetryAfter}
+}
+
 // fail answers for a search that failed. It writes the answer itself, since an error that a handler returns is logged with its
 // detail, and a provider's message may quote the query.
-func fail(w *plugin.Response, r *plugin.Request, provider, query string, err error) error {
+func fail(w *plugin.Response, r *plugin.Request, err error) error {
 	if r.Context().Err() != nil {
 		return err // nobody is left to read an answer
 	}
 	e := plugin.AsError(err)
-	r.Log().Warn("search failed", "provider", provider, "status", e.Status, "cause", cause(err, query))
 	if e.RetryAfter > 0 {
 		seconds := int64((e.RetryAfter + time.Second - 1) / time.Second)
 		w.Header().Set("retry-after", strconv.FormatInt(seconds, 10))

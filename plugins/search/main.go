@@ -1,8 +1,12 @@
 // Package main is the plugin search: it asks a search provider, cleans what the provider found, and may have a language
-// model sum it up. It ranks nothing itself and keeps nothing: a cache belongs to the host.
+// model sum it up. It ranks nothing itself. Answers are kept in the host's cache, so that no search is paid for twice.
 package main
 
-import "github.com/patchbay-run/patchbay/sdk/go/plugin"
+import (
+	"time"
+
+	"github.com/patchbay-run/patchbay/sdk/go/plugin"
+)
 
 func main() {}
 
@@ -23,7 +27,14 @@ func Setup(p *plugin.Plugin) error {
 		return err
 	}
 	p.Log().Info("search is ready", "provider", chosen.name, "summary_model", cfg.Summary.Model)
-	s := &service{cfg: cfg, provider: chosen}
+	key, err := cacheKey(p.Version(), cfg)
+	if err != nil {
+		return err
+	}
+	s := &service{
+		cfg: cfg, provider: chosen, key: key + chosen.name + ":",
+		cache: plugin.Cache{TTL: time.Duration(cfg.Cache.TTL), Stale: time.Duration(cfg.Cache.Stale)},
+	}
 	p.Handle("POST /api/tools/search", s.search)
 	return nil
 }
