@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -11,6 +12,7 @@ import (
 // config is the operator's configuration; manifest.json describes every key.
 type config struct {
 	Provider       string        `json:"provider"`
+	Providers      []string      `json:"providers"`
 	MaxResults     int           `json:"max_results"`
 	MaxChars       int           `json:"max_chars"`
 	MinChars       int           `json:"min_chars"`
@@ -20,6 +22,10 @@ type config struct {
 	AnswerWithin   duration      `json:"answer_within"`
 	Tavily         tavilyConfig  `json:"tavily"`
 	SearXNG        searxngConfig `json:"searxng"`
+	Brave          keyedConfig   `json:"brave"`
+	Serper         keyedConfig   `json:"serper"`
+	Exa            keyedConfig   `json:"exa"`
+	DuckDuckGo     demoConfig    `json:"duckduckgo"`
 	Demo           demoConfig    `json:"demo"`
 	Summary        summaryConfig `json:"summary"`
 }
@@ -45,6 +51,11 @@ type searxngConfig struct {
 	SafeSearch *int   `json:"safesearch"`
 }
 
+type keyedConfig struct {
+	Endpoint string `json:"endpoint"`
+	Secret   string `json:"secret"` // its name; empty for a mirror that wants none
+}
+
 type demoConfig struct {
 	Endpoint string `json:"endpoint"`
 }
@@ -62,6 +73,7 @@ type summaryConfig struct {
 func defaults() config {
 	return config{
 		Provider:   "auto",
+		Providers:  []string{},
 		MaxResults: 8,
 		MaxChars:   1500,
 		MinChars:   100,
@@ -72,6 +84,10 @@ func defaults() config {
 		// Under the host's 30 s for an answer's head: a summary that takes too long must not cost the search.
 		AnswerWithin: duration(27 * time.Second),
 		Tavily:       tavilyConfig{Endpoint: "https://api.tavily.com", Secret: "tavily", Depth: "advanced"},
+		Brave:        keyedConfig{Endpoint: "https://api.search.brave.com", Secret: "brave"},
+		Serper:       keyedConfig{Endpoint: "https://google.serper.dev", Secret: "serper"},
+		Exa:          keyedConfig{Endpoint: "https://api.exa.ai", Secret: "exa"},
+		DuckDuckGo:   demoConfig{Endpoint: "https://html.duckduckgo.com"},
 		Demo:         demoConfig{Endpoint: "upstream://demo-search"},
 		Summary: summaryConfig{
 			Endpoint:    "upstream://gpustack",
@@ -90,6 +106,11 @@ func (c *config) validate() error {
 	var problems []error
 	add := func(key, format string, args ...any) {
 		problems = append(problems, fmt.Errorf("config: "+key+": "+format, args...))
+	}
+	for i, name := range c.Providers {
+		if slices.Contains(c.Providers[:i], name) {
+			add("providers", "%q is there twice", name)
+		}
 	}
 	if c.MaxResults < 1 || c.MaxResults > 20 {
 		add("max_results", "%d must be from 1 to 20", c.MaxResults)
@@ -124,6 +145,10 @@ func (c *config) validate() error {
 	}{
 		{"tavily.endpoint", &c.Tavily.Endpoint},
 		{"searxng.endpoint", &c.SearXNG.Endpoint},
+		{"brave.endpoint", &c.Brave.Endpoint},
+		{"serper.endpoint", &c.Serper.Endpoint},
+		{"exa.endpoint", &c.Exa.Endpoint},
+		{"duckduckgo.endpoint", &c.DuckDuckGo.Endpoint},
 		{"demo.endpoint", &c.Demo.Endpoint},
 		{"summary.endpoint", &c.Summary.Endpoint},
 	} {

@@ -57,6 +57,22 @@ func appendRest(b []byte, a *body) ([]byte, error) {
 			b = appendText(append(b, f.name...), f.value)
 		}
 	}
+	if a.Provider != "" {
+		b = appendText(append(b, `,"provider":`...), a.Provider)
+	}
+	for i, s := range a.Skipped {
+		before := `},{"provider":`
+		if i == 0 {
+			before = `,"skipped":[{"provider":`
+		}
+		b = appendText(append(appendText(append(b, before...), s.Provider), `,"why":`...), s.Why)
+	}
+	if len(a.Skipped) > 0 {
+		b = append(b, "}]"...)
+	}
+	if a.Partial {
+		b = append(b, `,"partial":true`...)
+	}
 	return append(b, "}}"...), nil
 }
 

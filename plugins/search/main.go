@@ -3,6 +3,7 @@
 package main
 
 import (
+	"strings"
 	"time"
 
 	"github.com/patchbay-run/patchbay/sdk/go/plugin"
@@ -12,7 +13,7 @@ func main() {}
 
 func init() { plugin.Serve(Setup) }
 
-// Setup reads the configuration, picks the provider and serves the one route. It fails when a provider was asked for by
+// Setup reads the configuration, picks the providers and serves the one route. It fails when a provider was asked for by
 // name and cannot work.
 func Setup(p *plugin.Plugin) error {
 	cfg := defaults()
@@ -26,13 +27,18 @@ func Setup(p *plugin.Plugin) error {
 	if err != nil {
 		return err
 	}
-	p.Log().Info("search is ready", "provider", chosen.name, "summary_model", cfg.Summary.Model)
+	var names []string
+	for _, c := range chosen {
+		names = append(names, c.name)
+	}
+	who := strings.Join(names, ",")
+	p.Log().Info("search is ready", "provider", who, "summary_model", cfg.Summary.Model)
 	key, err := cacheKey(p.Version(), cfg)
 	if err != nil {
 		return err
 	}
 	s := &service{
-		cfg: cfg, provider: chosen, key: key + chosen.name + ":",
+		cfg: cfg, providers: chosen, rests: newRests(), key: key + who + ":",
 		cache: plugin.Cache{TTL: time.Duration(cfg.Cache.TTL), Stale: time.Duration(cfg.Cache.Stale)},
 	}
 	p.Handle("POST /api/tools/search", s.search)

@@ -10,10 +10,11 @@ import (
 
 // service answers searches.
 type service struct {
-	cfg      config
-	provider provider
-	cache    plugin.Cache
-	key      string // what keys begin with: it names everything that an answer depends on beside the query
+	cfg       config
+	providers []provider // in the order in which they are asked
+	rests     *rests
+	cache     plugin.Cache
+	key       string // what keys begin with: it names everything that an answer depends on beside the query
 }
 
 // answer is the document that the client reads.
@@ -25,6 +26,7 @@ type body struct {
 	Query   string   `json:"query"`
 	Results []result `json:"results"` // never null
 	outcome
+	origin
 }
 
 // result is one source, cleaned.
@@ -63,9 +65,12 @@ func (s *service) search(w *plugin.Response, r *plugin.Request) error {
 // answer is what a search finds, as write wants it. Its errors are logged, and hold nothing of the query.
 func (s *service) answer(ctx context.Context, log *slog.Logger, query string, keep *plugin.Keep) ([]byte, error) {
 	deadline := time.Now().Add(time.Duration(s.cfg.AnswerWithin))
-	b, demo, err := s.found(ctx, log, query)
+	b, demo, err := s.found(ctx, log, query, deadline)
 	if err != nil {
 		return nil, err
+	}
+	if b.Partial || demo && len(s.providers) > 1 { // somebody may have more soon
+		keep.TTL, keep.Stale = min(keep.TTL, brief), 0
 	}
 	if s.cfg.Summary.Model != "" {
 		bare := *b
@@ -74,23 +79,25 @@ func (s *service) answer(ctx context.Context, log *slog.Logger, query string, ke
 			return nil, err
 		}
 		if b.Status != success && b.Status != noResponse {
-			s.keepFound(ctx, query, &bare, demo) // the next one asks for a summary alone
+			if keep.TTL > brief {
+				s.keepFound(ctx, query, &bare, demo) // the next one asks for a summary alone
+			}
 			keep.TTL, keep.Stale = min(keep.TTL, brief), 0
 		}
 	}
 	return pack(b, demo)
 }
 
-// found is what the provider finds, or what a search found whose summary failed.
-func (s *service) found(ctx context.Context, log *slog.Logger, query string) (b *body, demo bool, err error) {
+// found is what a provider finds, or what a search found whose summary failed.
+func (s *service) found(ctx context.Context, log *slog.Logger, query string, deadline time.Time) (b *body, demo bool, err error) {
 	if b, demo = s.keptFound(ctx, query); b != nil {
 		return b, demo, nil
 	}
-	hits, err := s.provider.search(ctx, &s.cfg, query)
+	hits, from, err := s.consult(ctx, log, query, deadline)
 	if err != nil {
-		return nil, false, searchFailed(ctx, log, s.provider.name, query, err)
+		return nil, false, err
 	}
-	return &body{Results: s.cfg.results(hits.pages)}, hits.demo, nil
+	return &body{Results: s.cfg.results(hits.pages), origin: from}, hits.demo, nil
 }
 
 // call is a call to a provider. An empty secret is none.

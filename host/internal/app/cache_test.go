@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -194,5 +195,101 @@ func TestAnswersOutliveASwap(t *testing.T) {
 	}
 	if list := string(p.admins("/api/plugins/search").body); strings.Contains(list, `"cache": {`) || !strings.Contains(list, "cache: 16MiB") {
 		t.Errorf("%s", list)
+	}
+}
+
+// TestLimitedProviderRests: one 429 is enough for all workers, and for the generation after them. The next provider answers, and the operator reads why.
+func TestLimitedProviderRests(t *testing.T) {
+	tavily := newProvider(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "120")
+		writeJSON(w, 429, `{"detail":{"error":"slow down"}}`)
+	})
+	s := setup{plugins: "search", tavily: tavily.url, cache: "1MiB", workers: 3, search: "providers: [tavily, demo]"}
+	p := serve(t, s)
+	ask := func(query string) {
+		a, err := p.try(t.Context(), "POST", p.url+"/api/tools/search", searchBody(query))
+		var got struct {
+			Result struct {
+				Provider string
+				Skipped  []struct{ Provider, Why string }
+			}
+		}
+		if err != nil || json.Unmarshal(a.body, &got) != nil || a.status != 200 || got.Result.Provider != "demo" || len(got.Result.Skipped) != 1 ||
+			got.Result.Skipped[0].Provider != "tavily" || !strings.Contains(got.Result.Skipped[0].Why, "rate limited") {
+			t.Errorf("%v %v", a, err)
+		}
+	}
+	ask("first")
+	var all sync.WaitGroup
+	for i := range 60 {
+		all.Go(func() { ask(fmt.Sprint("query ", i)) })
+	}
+	all.Wait()
+	s.limits = "cpu: 9s"
+	p.change(s)
+	ask("after the swap")
+	if n := tavily.seen.Load(); n != 1 {
+		t.Errorf("the provider was called %d times", n)
+	}
+	if status := p.kept().Status["provider/tavily"]; !strings.Contains(status, `"why":"rate limited"`) || !strings.Contains(status, `"seconds":120`) {
+		t.Errorf("%q", status)
+	}
+}
+
+// TestProvidersThatMisbehave: a clear error, or what had come.
+func TestProvidersThatMisbehave(t *testing.T) {
+	whole := results(3, page)
+	half := whole[:len(whole)-60]
+	for name, c := range map[string]struct {
+		answer  http.HandlerFunc
+		status  int
+		partial bool
+	}{
+		"hangs before its head": {func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 504, false},
+		"hangs in its body": {func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write([]byte(half))
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}, 200, true},
+		"garbage":      {func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, "\x1f\x8b\x00\xff}{][") }, 502, false},
+		"half a JSON":  {func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, 200, half) }, 200, true},
+		"another type": {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(whole)) }, 502, false},
+		"invalid UTF-8": {func(w http.ResponseWriter, _ *http.Request) {
+			writeJSON(w, 200, strings.Replace(whole, "Title 1", "Title \xff\xfe", 1))
+		}, 200, false},
+		"chunks of a byte": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			for i := range len(whole) {
+				_, _ = w.Write([]byte(whole[i : i+1]))
+				_ = http.NewResponseController(w).Flush()
+			}
+		}, 200, false},
+		"no end": {func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write([]byte(`{"results":[`))
+			for junk := []byte(`{"x":"` + strings.Repeat("x", 32<<10) + `"},`); r.Context().Err() == nil; {
+				if _, err := w.Write(junk); err != nil {
+					return
+				}
+			}
+		}, 502, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tavily := newProvider(t, func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body) // or the server would not see its client leave
+				c.answer(w, r)
+			})
+			p := serve(t, setup{plugins: "search", tavily: tavily.url, search: "timeout: 2s"})
+			a := p.search("q")
+			if a.status != c.status || strings.Contains(string(a.body), `"partial":true`) != c.partial {
+				t.Errorf("%d %.300s", a.status, a.body)
+			}
+			if a.status != 200 {
+				a.detail(t)
+			} else if n := len(decode[found](t, a).Result.Results); n < 2 {
+				t.Errorf("%d results", n)
+			}
+		})
 	}
 }
