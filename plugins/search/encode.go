@@ -12,19 +12,28 @@ import (
 
 // appendAnswer appends a as encoding/json writes it without HTML escapes, in half of the time.
 func appendAnswer(b []byte, a *answer) ([]byte, error) {
+	return appendRest(appendHead(b, a.Result.Query), &a.Result)
+}
+
+// appendHead appends the document up to its query.
+func appendHead(b []byte, query string) []byte {
+	return appendText(append(b, `{"result":{"query":`...), query)
+}
+
+// appendRest appends what follows the query.
+func appendRest(b []byte, a *body) ([]byte, error) {
 	size := 512
-	for i := range a.Result.Results {
-		r := &a.Result.Results[i]
+	for i := range a.Results {
+		r := &a.Results[i]
 		size += 256 + len(r.Title) + len(r.URL) + len(r.Content)
 	}
 	b = slices.Grow(b, size)
-	b = appendText(append(b, `{"result":{"query":`...), a.Result.Query)
 	b = append(b, `,"results":[`...)
-	for i := range a.Result.Results {
+	for i := range a.Results {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		r := &a.Result.Results[i]
+		r := &a.Results[i]
 		b = appendText(append(b, `{"title":`...), r.Title)
 		b = appendText(append(b, `,"url":`...), r.URL)
 		b = appendText(append(b, `,"content":`...), r.Content)
@@ -42,11 +51,27 @@ func appendAnswer(b []byte, a *answer) ([]byte, error) {
 	}
 	b = append(b, ']')
 	for _, f := range []struct{ name, value string }{
-		{`,"llm_summary":`, a.Result.Summary}, {`,"processing_status":`, a.Result.Status}, {`,"processing_error":`, a.Result.Error},
+		{`,"llm_summary":`, a.Summary}, {`,"processing_status":`, a.Status}, {`,"processing_error":`, a.Error},
 	} {
 		if f.value != "" {
 			b = appendText(append(b, f.name...), f.value)
 		}
+	}
+	if a.Provider != "" {
+		b = appendText(append(b, `,"provider":`...), a.Provider)
+	}
+	for i, s := range a.Skipped {
+		before := `},{"provider":`
+		if i == 0 {
+			before = `,"skipped":[{"provider":`
+		}
+		b = appendText(append(appendText(append(b, before...), s.Provider), `,"why":`...), s.Why)
+	}
+	if len(a.Skipped) > 0 {
+		b = append(b, "}]"...)
+	}
+	if a.Partial {
+		b = append(b, `,"partial":true`...)
 	}
 	return append(b, "}}"...), nil
 }

@@ -28,6 +28,9 @@ func TestAppendAnswer(t *testing.T) {
 	sameAnswer(t, &answer{body{Query: "none", Results: []result{}}})
 	sameAnswer(t, &answer{body{Query: "two", Results: []result{{}, {Title: "T", URL: "https://x.test/?a=1&b=<2>", Content: "a\nb", Score: 0.25, PublishedDate: &date, Index: 2}},
 		outcome: outcome{Summary: "s [1]", Status: success, Error: "e"}}})
+	for n := range 3 {
+		sameAnswer(t, &answer{body{Query: "q", Results: []result{}, origin: origin{Provider: "p", Skipped: []skip{{"a", "\"why\""}, {"b", ""}}[:n], Partial: n == 1}}})
+	}
 }
 
 // FuzzAppendAnswer holds that the answer is what encoding/json makes of it, whatever is in it.

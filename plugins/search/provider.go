@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/patchbay-run/patchbay/sdk/go/plugin"
@@ -34,28 +35,64 @@ type page struct {
 	published  string
 }
 
-// providers is the table, in the order in which "auto" tries it. The last one always works.
+// providers is the table, in the order in which "auto" tries the first two. The demo always works.
 func providers() []provider {
-	return []provider{tavily(), searxng(), demo()}
+	return []provider{tavily(), searxng(), brave(), serper(), exa(), duckduckgo(), demo()}
 }
 
-// pick is the provider that the configuration names, or with "auto" the first that can work.
-func pick(c *config, hasSecret func(string) bool) (provider, error) {
-	names := []string{"auto"}
+// pick is who is asked, in order: the providers that the configuration lists, or the one that it names, or with "auto" the first of three that can work.
+func pick(c *config, hasSecret func(string) bool) ([]provider, error) {
+	table := map[string]provider{}
+	var names []string
 	for _, p := range providers() {
+		table[p.name] = p
 		names = append(names, p.name)
-		missing := p.missing(c, hasSecret)
-		switch {
-		case c.Provider == p.name && missing != "":
-			return provider{}, fmt.Errorf("config: provider %q cannot work: %s", p.name, missing)
-		case c.Provider == p.name, c.Provider == "auto" && missing == "":
-			return p, nil
+	}
+	wanted := c.Providers
+	if len(wanted) == 0 {
+		if c.Provider != "auto" {
+			wanted = []string{c.Provider}
+		} else if wanted = automatic(c, hasSecret); wanted == nil {
+			return nil, fmt.Errorf("config: provider %q: none of %s can work", c.Provider, strings.Join(auto(), ", "))
 		}
 	}
-	if c.Provider == "auto" {
-		return provider{}, fmt.Errorf("config: provider %q: none of %s can work", c.Provider, strings.Join(names[1:], ", "))
+	var chosen []provider
+	for _, name := range wanted {
+		p, ok := table[name]
+		if !ok {
+			return nil, fmt.Errorf("config: provider %q is unknown: use one of auto, %s", name, strings.Join(names, ", "))
+		}
+		if missing := p.missing(c, hasSecret); missing != "" {
+			return nil, fmt.Errorf("config: provider %q cannot work: %s", name, missing)
+		}
+		chosen = append(chosen, p)
 	}
-	return provider{}, fmt.Errorf("config: provider %q is unknown: use one of %s", c.Provider, strings.Join(names, ", "))
+	return chosen, nil
+}
+
+// auto is whom "auto" considers: those that need nothing but their own setting.
+func auto() []string { return []string{"tavily", "searxng", "demo"} }
+
+func automatic(c *config, hasSecret func(string) bool) []string {
+	for _, p := range []provider{tavily(), searxng(), demo()} {
+		if p.missing(c, hasSecret) == "" {
+			return []string{p.name}
+		}
+	}
+	return nil
+}
+
+// keyed says what is missing for a provider that wants a key.
+func keyed(name, variable string, of func(*config) keyedConfig) func(*config, func(string) bool) string {
+	return func(c *config, hasSecret func(string) bool) string {
+		switch k := of(c); {
+		case k.Endpoint == "":
+			return "set " + name + ".endpoint"
+		case k.Secret != "" && !hasSecret(k.Secret):
+			return fmt.Sprintf("it needs the secret %q: give it a value under the server's secrets (such as {env: %s, hosts: […]}) and name it in the grant for %s", k.Secret, variable, k.Endpoint)
+		}
+		return ""
+	}
 }
 
 // maxReply is how much of a provider's answer is read, in bytes.
@@ -64,13 +101,57 @@ const maxReply = 8 << 20
 // demoHeader is on every answer of the host's built-in demo, and on ours when we pass its words on.
 const demoHeader = "x-patchbay-demo"
 
-// readJSON reads a provider's answer. What is not JSON is no answer: a login page, or the note of a proxy.
+// reader is how a provider's answer is read. array and keys are where its pages stand, for an answer of which only the beginning is there.
+type reader struct {
+	array string
+	keys  pageKeys
+	pages func(body []byte) ([]page, error)
+}
+
+// askJSON makes one call to a provider that answers with JSON.
+func (c *config) askJSON(ctx context.Context, method, address, secret string, body []byte, r reader) (*found, error) {
+	reply, err := plugin.Fetch(ctx, c.call(method, address, secret, body))
+	if err != nil {
+		return nil, err
+	}
+	return readFound(reply, r)
+}
+
+// readFound reads an answer and closes it. With an error it still gives the pages that had come, or nil.
+func readFound(reply *plugin.Reply, r reader) (*found, error) {
+	if reply.Status != 200 {
+		return nil, refused(reply)
+	}
+	f := &found{demo: reply.Header.Has(demoHeader)}
+	body, err := readJSON(reply)
+	if err == nil {
+		if f.pages, err = r.pages(body); err == nil {
+			return f, nil
+		}
+	}
+	if f.pages = salvage(body, r.array, r.keys); len(f.pages) == 0 {
+		return nil, err
+	}
+	return f, err
+}
+
+// readJSON reads a provider's answer; with an error it gives what had come. What is not JSON is no answer: a login page, or the note of a proxy.
 func readJSON(reply *plugin.Reply) ([]byte, error) {
+	defer func() { reply.Body.Close() }()
 	if kind := reply.Header.Get("content-type"); kind != "" && !strings.Contains(strings.ToLower(kind), "json") {
-		reply.Body.Close()
+		if suspicious(sniff(reply)) {
+			return nil, captcha()
+		}
 		return nil, fmt.Errorf("%w: its content type is %.80q", plugin.ErrReply, kind)
 	}
-	return reply.Bytes(maxReply)
+	size, _ := strconv.ParseInt(reply.Header.Get("content-length"), 10, 64)
+	var b bytes.Buffer
+	b.Grow(int(min(max(size, 0), 1<<20)) + bytes.MinRead)
+	_, err := b.ReadFrom(io.LimitReader(reply.Body, maxReply+1))
+	if b.Len() > maxReply {
+		return nil, fmt.Errorf("%w: over %d bytes", plugin.ErrTooLarge, maxReply)
+	}
+	return b.Bytes(), err
 }
 
 // decode reads JSON into v as Reply.JSON does, with its errors.

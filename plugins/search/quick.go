@@ -32,6 +32,28 @@ func quickPages(reply []byte, keys pageKeys) (pages []page, ok bool) {
 	return pages, found && !q.failed && q.pos == len(q.text)
 }
 
+// salvage reads the whole pages of an answer that breaks off somewhere. array is the key of their list, at any depth.
+func salvage(reply []byte, array string, keys pageKeys) (pages []page) {
+	q := quick{text: strings.ToValidUTF8(string(reply), "\ufffd")}
+	var member func(key string)
+	member = func(key string) {
+		switch next := q.next(); {
+		case key == array && next == '[':
+			q.array(func() {
+				if p := q.page(keys); !q.failed {
+					pages = append(pages, p)
+				}
+			})
+		case next == '{':
+			q.object(member)
+		default:
+			q.skip()
+		}
+	}
+	q.object(member)
+	return pages
+}
+
 // pageKeys are the names of a page's parts; raw may be "".
 type pageKeys struct{ title, url, content, raw, score, published string }
 

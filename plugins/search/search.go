@@ -1,21 +1,20 @@
 package main
 
 import (
-	"fmt"
-	"strings"
+	"context"
+	"log/slog"
 	"time"
-	"unicode/utf8"
 
 	"github.com/patchbay-run/patchbay/sdk/go/plugin"
 )
 
-// maxQuery is the longest query in characters. Providers have lower limits of their own and say so.
-const maxQuery = 2000
-
 // service answers searches.
 type service struct {
-	cfg      config
-	provider provider
+	cfg       config
+	providers []provider // in the order in which they are asked
+	rests     *rests
+	cache     plugin.Cache
+	key       string // what keys begin with: it names everything that an answer depends on beside the query
 }
 
 // answer is the document that the client reads.
@@ -27,6 +26,7 @@ type body struct {
 	Query   string   `json:"query"`
 	Results []result `json:"results"` // never null
 	outcome
+	origin
 }
 
 // result is one source, cleaned.
@@ -41,54 +41,63 @@ type result struct {
 
 // search is POST /api/tools/search.
 func (s *service) search(w *plugin.Response, r *plugin.Request) error {
-	deadline := time.Now().Add(time.Duration(s.cfg.AnswerWithin))
 	query, err := readQuery(r)
 	if err != nil {
 		return err
 	}
-	hits, err := s.provider.search(r.Context(), &s.cfg, query)
+	compute := func(ctx context.Context, keep *plugin.Keep) ([]byte, error) {
+		return s.answer(ctx, r.Log(), query, keep)
+	}
+	got := &plugin.Cached{}
+	if s.cache.TTL > 0 {
+		c := s.cache
+		c.NoCache = s.cfg.Cache.NoCache && noCache(r)
+		got, err = c.Once(r.Context(), s.key+normal(query), compute)
+	} else {
+		got.Value, err = compute(r.Context(), &plugin.Keep{})
+	}
 	if err != nil {
-		return fail(w, r, s.provider.name, query, err)
+		return fail(w, r, err)
 	}
-	a := answer{body{Query: query, Results: s.cfg.results(hits.pages)}}
-	if s.cfg.Summary.Model != "" {
-		a.Result.outcome = s.summarize(r, query, a.Result.Results, deadline)
-		if err := r.Context().Err(); err != nil {
-			return err
-		}
-	}
-	if hits.demo {
-		w.Header().Set(demoHeader, "1")
-	}
-	document, err := appendAnswer(nil, &a)
-	if err != nil {
-		return fmt.Errorf("encode the answer: %w", err)
-	}
-	w.Header().Set("content-type", "application/json")
-	_, err = w.Write(document)
-	return err
+	return write(w, query, got)
 }
 
-// readQuery is the query as it was typed, without white space around it. Other fields are ignored: a client of another
-// backend may send them.
-func readQuery(r *plugin.Request) (string, error) {
-	var in struct {
-		Q *string `json:"q"`
+// answer is what a search finds, as write wants it. Its errors are logged, and hold nothing of the query.
+func (s *service) answer(ctx context.Context, log *slog.Logger, query string, keep *plugin.Keep) ([]byte, error) {
+	deadline := time.Now().Add(time.Duration(s.cfg.AnswerWithin))
+	b, demo, err := s.found(ctx, log, query, deadline)
+	if err != nil {
+		return nil, err
 	}
-	if err := r.JSON(&in); err != nil {
-		return "", err
+	if b.Partial || demo && len(s.providers) > 1 { // somebody may have more soon
+		keep.TTL, keep.Stale = min(keep.TTL, brief), 0
 	}
-	if in.Q == nil {
-		return "", plugin.Errorf(422, `The request needs "q", the text to search for.`)
+	if s.cfg.Summary.Model != "" {
+		bare := *b
+		b.outcome = s.summarize(ctx, log, query, b.Results, deadline)
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if b.Status != success && b.Status != noResponse {
+			if keep.TTL > brief {
+				s.keepFound(ctx, query, &bare, demo) // the next one asks for a summary alone
+			}
+			keep.TTL, keep.Stale = min(keep.TTL, brief), 0
+		}
 	}
-	query := strings.TrimSpace(*in.Q)
-	if query == "" {
-		return "", plugin.Errorf(422, `"q" is empty; it is the text to search for.`)
+	return pack(b, demo)
+}
+
+// found is what a provider finds, or what a search found whose summary failed.
+func (s *service) found(ctx context.Context, log *slog.Logger, query string, deadline time.Time) (b *body, demo bool, err error) {
+	if b, demo = s.keptFound(ctx, query); b != nil {
+		return b, demo, nil
 	}
-	if n := utf8.RuneCountInString(query); n > maxQuery {
-		return "", plugin.Errorf(422, `"q" has %d characters; at most %d are allowed.`, n, maxQuery)
+	hits, from, err := s.consult(ctx, log, query, deadline)
+	if err != nil {
+		return nil, false, err
 	}
-	return query, nil
+	return &body{Results: s.cfg.results(hits.pages), origin: from}, hits.demo, nil
 }
 
 // call is a call to a provider. An empty secret is none.

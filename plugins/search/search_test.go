@@ -117,7 +117,7 @@ func TestTavilyMirrorWithoutKey(t *testing.T) {
 	h := plugintest.New(t, Setup, plugintest.Upstream("http://mirror.test:8080/tavily", u),
 		plugintest.Config(`{"max_results":3,"exclude_domains":[],"tavily":{"endpoint":"http://mirror.test:8080/tavily/","secret":"","depth":"basic"}}`))
 	a := h.Do("POST", path, asking("x"))
-	same(t, a.Body, `{"result":{"query":"x","results":[]}}`)
+	same(t, a.Body, `{"result":{"query":"x","results":[],"provider":"tavily"}}`)
 	if !slices.Equal(u.requests, []string{"POST /search"}) {
 		t.Errorf("asked %q", u.requests)
 	}
@@ -145,7 +145,7 @@ func TestDemoSaysSo(t *testing.T) {
 	if a.Status != 200 || a.Header.Get(demoHeader) != "1" {
 		t.Errorf("%d %v", a.Status, a.Header)
 	}
-	same(t, a.Body, testdata(t, "tavily.want.json"))
+	same(t, a.Body, strings.Replace(testdata(t, "tavily.want.json"), `"provider": "tavily"`, `"provider": "demo"`, 1))
 	if want := []string{"POST /search"}; !slices.Equal(u.requests, want) {
 		t.Errorf("asked %q, want %q", u.requests, want)
 	}

@@ -61,25 +61,18 @@ func askSearXNG(ctx context.Context, c *config, query string) (*found, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch reply.Status {
-	case 200:
-	case 403:
+	if reply.Status == 403 {
 		reply.Body.Close()
-		return nil, &plugin.Error{
-			Status: 502,
-			Detail: "SearXNG has format json disabled: add json to search.formats in its settings.yml.",
-			Err:    fmt.Errorf("the provider answered %d", reply.Status),
+		return nil, &refusal{
+			&plugin.Error{
+				Status: 502,
+				Detail: "SearXNG has format json disabled: add json to search.formats in its settings.yml.",
+				Err:    fmt.Errorf("the provider answered %d", reply.Status),
+			},
+			trouble{why: "format json is disabled", first: brokenFirst, most: brokenMost, soft: true},
 		}
-	default:
-		return nil, refused(reply)
 	}
-	body, err := readJSON(reply)
-	if err != nil {
-		return nil, err
-	}
-	f := &found{demo: reply.Header.Has(demoHeader)}
-	f.pages, err = searxngPages(body)
-	return f, err
+	return readFound(reply, reader{"results", searxngKeys(), searxngPages})
 }
 
 // searxngKeys are those of searxngAnswer.

@@ -24,6 +24,7 @@ func TestAutoPicksWhatIsThere(t *testing.T) {
 		{"demo by name", `{"provider":"demo"}`, true, "demo"},
 		{"searxng by name", `{"provider":"searxng","searxng":{"endpoint":"https://s.test"}}`, true, "searxng"},
 		{"another name for the key", `{"tavily":{"secret":"other"}}`, true, "demo"},
+		{"a list", `{"providers":["searxng","tavily","demo"],"searxng":{"endpoint":"https://s.test"}}`, true, "searxng,tavily,demo"},
 		{"a mirror without a key", `{"tavily":{"secret":"","endpoint":"http://m.test"}}`, false, "tavily"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -50,7 +51,11 @@ func TestSetupErrors(t *testing.T) {
 		`{"provider":"searxng","searxng":{"endpoint":"https://s.test","secret":"x"}}`: {"searxng.secret", `"x"`},
 		`{"provider":"demo","demo":{"endpoint":""}}`:                                  {"set demo.endpoint"},
 		`{"demo":{"endpoint":""}}`:                                                    {"none of tavily, searxng, demo"},
-		`{"provider":"google"}`:                                                       {`"google"`, "auto, tavily, searxng, demo"},
+		`{"provider":"google"}`:                                                       {`"google"`, "auto, tavily, searxng, brave, serper, exa, duckduckgo, demo"},
+		`{"providers":["demo","brave"]}`:                                              {`"brave"`, "BRAVE_API_KEY", "grant"},
+		`{"providers":["demo","demo"]}`:                                               {"providers", "twice"},
+		`{"providers":["demo","altavista"]}`:                                          {`"altavista"`},
+		`{"cache":{"ttl":"-1s","stale":"999h"}}`:                                      {"cache.ttl", "cache.stale"},
 		`{"providr":"demo"}`:                                                          {"providr"},
 		`{"max_results":"8"}`:                                                         {"max_results"},
 		`{"timeout":"soon"}`:                                                          {"soon", "20s"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -53,7 +54,7 @@ type chatAnswer struct {
 }
 
 // summarize asks the model. Whatever happens to it, the search has its results: so there is no error, only an outcome.
-func (s *service) summarize(r *plugin.Request, query string, sources []result, deadline time.Time) outcome {
+func (s *service) summarize(ctx context.Context, log *slog.Logger, query string, sources []result, deadline time.Time) outcome {
 	if len(sources) == 0 {
 		return outcome{Status: noResponse, Error: "There are no results to sum up."}
 	}
@@ -62,11 +63,11 @@ func (s *service) summarize(r *plugin.Request, query string, sources []result, d
 		return outcome{Status: otherError, Error: "The search took so long that no time was left for a summary."}
 	}
 	// Of the whole call: a model that sends its head and then nothing must not cost the search either.
-	ctx, cancel := context.WithTimeout(r.Context(), left)
+	ctx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
 	out, why := s.ask(ctx, query, sources)
 	if why != nil {
-		r.Log().Warn("summary failed", "status", out.Status, "cause", cause(why, query))
+		log.Warn("summary failed", "status", out.Status, "cause", cause(why, query))
 	}
 	return out
 }

@@ -147,7 +147,7 @@ func TestSummaryFailureNeverFailsTheSearch(t *testing.T) {
 	})
 	t.Run("no time left", func(t *testing.T) {
 		u := &upstream{answer: saying("x")}
-		got, _ := summarized(t, u, `{"answer_within":"1ns","summary":{"model":"m"}}`)
+		got, _ := summarized(t, u, `{"answer_within":"900ms","summary":{"model":"m"}}`)
 		if got.Status != otherError || got.Error == "" || u.calls() != 0 {
 			t.Errorf("%+v, %d calls", got.outcome, u.calls())
 		}
@@ -158,7 +158,7 @@ func TestSummaryOfNothing(t *testing.T) {
 	u := &upstream{answer: saying("x")}
 	h := withTavily(t, answering(200, "application/json", noResults), plugintest.Upstream(modelUpstream, u), plugintest.Config(withModel))
 	a := h.Do("POST", path, asking("x"))
-	same(t, a.Body, `{"result":{"query":"x","results":[],"processing_status":"no_response","processing_error":"There are no results to sum up."}}`)
+	same(t, a.Body, `{"result":{"query":"x","results":[],"processing_status":"no_response","processing_error":"There are no results to sum up.","provider":"tavily"}}`)
 	if u.calls() != 0 {
 		t.Errorf("the model was asked %d times", u.calls())
 	}

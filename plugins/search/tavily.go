@@ -60,20 +60,7 @@ func askTavily(ctx context.Context, c *config, t tavilyConfig, query string) (*f
 	if err != nil {
 		return nil, fmt.Errorf("encode the search: %w", err)
 	}
-	reply, err := plugin.Fetch(ctx, c.call("POST", t.Endpoint+"/search", t.Secret, body))
-	if err != nil {
-		return nil, err
-	}
-	if reply.Status != 200 {
-		return nil, refused(reply)
-	}
-	body, err = readJSON(reply)
-	if err != nil {
-		return nil, err
-	}
-	f := &found{demo: reply.Header.Has(demoHeader)}
-	f.pages, err = tavilyPages(body)
-	return f, err
+	return c.askJSON(ctx, "POST", t.Endpoint+"/search", t.Secret, body, reader{"results", tavilyKeys(), tavilyPages})
 }
 
 // tavilyKeys are those of tavilyAnswer.

@@ -31,6 +31,7 @@
 /* Features of the handshake, and bits of its answer. */
 #define PB_FEATURE_PIPE 1u
 #define PB_FEATURE_SSE 2u
+#define PB_FEATURE_CACHE 4u
 
 /* Sizes in bytes, unless the name says otherwise. */
 #define PB_MIN_DATA 131072u       /* the least data buffer of a take */
@@ -42,6 +43,8 @@
 #define PB_SEND_CREDIT 65536u     /* of a fetch request's body, beside that of the FETCH record */
 #define PB_MAX_CREDIT 1048576u    /* granted and unused, of one body */
 #define PB_MAX_FETCH_BODY 8388608u /* the body of a FETCH record */
+#define PB_MAX_CACHE_KEY 1024u     /* the name of a cache operation */
+#define PB_MAX_CACHE_VALUE 8388608u /* the body of a CACHE_PUT record */
 
 /* Kinds of events. Unknown ones are to be ignored. */
 enum {
@@ -56,7 +59,7 @@ enum {
 };
 
 /* Flags of an event. */
-enum { PB_END = 1, PB_ERROR = 2, PB_OPERATION = 4 };
+enum { PB_END = 1, PB_ERROR = 2, PB_OPERATION = 4, PB_REFRESH = 8 };
 
 /* Codes of PB_CANCEL. */
 enum { PB_CLIENT_LEFT = 1, PB_OUT_OF_TIME = 2, PB_STOPPED = 3 };
@@ -71,11 +74,26 @@ enum {
 	PB_OP_WRITE = 6,
 	PB_OP_PIPE = 7,
 	PB_OP_SLEEP = 8,
-	PB_OP_CANCEL = 9
+	PB_OP_CANCEL = 9,
+	PB_OP_CACHE_GET = 16,
+	PB_OP_CACHE_PUT = 17,
+	PB_OP_CACHE_ONCE = 18,
+	PB_OP_CACHE_DELETE = 19
 };
 
 /* Flags of an operation. PB_OP_END is PB_END. */
-enum { PB_OP_END = 1, PB_FLUSH = 2, PB_LAZY = 4, PB_SSE = 8, PB_WATCH = 16 };
+enum { PB_OP_END = 1, PB_FLUSH = 2, PB_LAZY = 4, PB_SSE = 8, PB_WATCH = 16, PB_NO_CACHE = 32, PB_OP_REFRESH = 64, PB_FAILED = 128 };
+
+/* What a cache operation found: the code of its PB_DONE. */
+enum {
+	PB_CACHE_MISS = 0,
+	PB_CACHE_HIT = 1,
+	PB_CACHE_STALE = 2,
+	PB_CACHE_SHARED = 3,
+	PB_CACHE_LEAD = 4, /* compute it, then PB_OP_CACHE_PUT with the same op */
+	PB_CACHE_BUSY = 5,
+	PB_CACHE_FAILED = 6
+};
 
 /* Codes: negated as results, as they are in events with PB_ERROR. */
 enum {

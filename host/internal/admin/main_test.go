@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/patchbay-run/patchbay/host/internal/admin"
+	"github.com/patchbay-run/patchbay/host/internal/cache"
 	"github.com/patchbay-run/patchbay/host/internal/capability"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
@@ -41,7 +42,11 @@ func full() view {
 			Name: "search", Version: "1.2.0", Digest: "sha256:0123", Source: "plugins/search/search.wasm",
 			Routes: []string{"POST /api/tools/search"}, Since: at, State: admin.StateStale, Problem: "search.wasm: not a module",
 			Secrets: []string{"tavily"}, Isolation: "shared",
-			Stats:   wasm.Stats{Workers: 2, Bound: 3, InFlight: 4, Waiting: 5, Memory: 6 << 20, Requests: 7, Traps: 1, LastError: "unreachable", Draining: true, Mode: "degraded", Instances: 8, Retiring: 1, Recycled: map[string]int64{"memory": 9}, Limits: map[string]int64{"cpu": 1, "memory": 0}},
+			Stats: wasm.Stats{Workers: 2, Bound: 3, InFlight: 4, Waiting: 5, Memory: 6 << 20, Requests: 7, Traps: 1, LastError: "unreachable", Draining: true, Mode: "degraded", Instances: 8, Retiring: 1, Recycled: map[string]int64{"memory": 9}, Limits: map[string]int64{"cpu": 1, "memory": 0}},
+			Cache: &cache.Stats{
+				Entries: 1, Bytes: 2, Limit: 3, Hits: 4, Stale: 5, Shared: 6, Misses: 7, Refreshes: 8, Takeovers: 9, Failures: 10, Failed: 11, TooLarge: 12,
+				Evictions: 13, Waiting: 14, Status: map[string]string{"provider/tavily": "rests"},
+			},
 			Refused: []capability.Refusal{{Text: "fetch of https://a.example/ is not granted", Count: 2, Last: at.Add(time.Minute)}},
 		}, {
 			Name: "models", Source: "plugins/models/models.wasm", State: admin.StateNotLoaded, Problem: "there is no such file", Isolation: "shared",

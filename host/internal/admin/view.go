@@ -3,6 +3,7 @@ package admin
 import (
 	"time"
 
+	"github.com/patchbay-run/patchbay/host/internal/cache"
 	"github.com/patchbay-run/patchbay/host/internal/capability"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
@@ -42,7 +43,8 @@ type Plugin struct {
 	Secrets   []string  `json:"secrets"`           // names of those granted and present
 	Isolation string    `json:"isolation"`
 	wasm.Stats
-	Refused []capability.Refusal `json:"refused"` // calls without a grant, oldest first
+	Cache   *cache.Stats         `json:"cache,omitempty"` // nil without a grant
+	Refused []capability.Refusal `json:"refused"`         // calls without a grant, oldest first
 }
 
 // Readiness is whether the server can do its work, and what is wrong. A problem that leaves it

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/patchbay-run/patchbay/host/internal/admin"
+	"github.com/patchbay-run/patchbay/host/internal/cache"
 	"github.com/patchbay-run/patchbay/host/internal/capability"
 	"github.com/patchbay-run/patchbay/host/internal/config"
 	"github.com/patchbay-run/patchbay/host/internal/live"
@@ -43,6 +44,7 @@ type App struct {
 	public, private net.Listener
 	engine          *wasm.Engine
 	demo            *demoUpstream
+	cache           *cache.Cache
 	routes          *route.Handler
 	tracker         *telemetry.Tracker
 	system          *telemetry.System
@@ -82,7 +84,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 			a.Close()
 		}
 	}()
-	cache, err := cacheDir(c)
+	dir, err := cacheDir(c)
 	if err != nil {
 		return nil, err
 	}
@@ -92,10 +94,11 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if a.private, err = net.Listen("tcp", c.Admin.Listen); err != nil {
 		return nil, fmt.Errorf("open admin.listen: %w", err)
 	}
-	if a.engine, err = wasm.Open(filepath.Join(cache, "compiled")); err != nil {
+	if a.engine, err = wasm.Open(filepath.Join(dir, "compiled")); err != nil {
 		return nil, err
 	}
 	a.demo = newDemoUpstream(c.Demo, a.log)
+	a.cache = cache.New(nil)
 	a.routes = route.NewHandler(a.log)
 	parts, err := a.parts(c, nil)
 	if err != nil {
@@ -105,7 +108,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err := a.observe(ctx, c); err != nil {
 		return nil, err
 	}
-	if err := a.serve(c, cache); err != nil {
+	if err := a.serve(c, dir); err != nil {
 		return nil, err
 	}
 	if err := a.loadAll(ctx, c, parts); err != nil {
@@ -130,7 +133,7 @@ func (a *App) parts(c *config.Config, old *capability.Parts) (*capability.Parts,
 	if err != nil {
 		return nil, err
 	}
-	return &capability.Parts{Upstreams: set, Client: c.Client, Named: c.Upstreams, Secrets: secrets}, nil
+	return &capability.Parts{Upstreams: set, Client: c.Client, Named: c.Upstreams, Secrets: secrets, Cache: a.cache}, nil
 }
 
 // observe makes what counts and measures.
@@ -148,14 +151,14 @@ func (a *App) observe(ctx context.Context, c *config.Config) (err error) {
 }
 
 // serve makes the two servers; nothing is accepted yet.
-func (a *App) serve(c *config.Config, cache string) (err error) {
+func (a *App) serve(c *config.Config, dir string) (err error) {
 	public := a.tracker.Track(server.CORS(c.Server.CORS)(a.routes))
 	if a.server, err = server.New(server.Options{Config: c.Server, Handler: public, Log: a.log, Error: route.Error}); err != nil {
 		return err
 	}
 	path := c.Admin.TokenFile
 	if path == "" {
-		path = filepath.Join(cache, "admin-token")
+		path = filepath.Join(dir, "admin-token")
 	}
 	token, err := admin.ReadToken(path)
 	if err != nil {
@@ -228,6 +231,9 @@ func (a *App) Close() {
 	a.retired.Wait()
 	if last.parts != nil {
 		last.parts.Upstreams.Close()
+	}
+	if a.cache != nil {
+		a.cache.Close()
 	}
 	if a.demo != nil {
 		a.demo.close()

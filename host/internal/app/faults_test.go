@@ -260,13 +260,16 @@ func TestFault07EachUpstreamStatusHasItsOwn(t *testing.T) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		writeJSON(w, int(status.Load()), `{"detail":{"error":"the upstream's own words"}}`)
 	})
-	p := serve(t, setup{gpustack: stack.url, tavily: tavily.url})
-	for _, c := range []struct{ upstream, want, search int }{
+	s := setup{gpustack: stack.url, tavily: tavily.url}
+	p := serve(t, s)
+	for i, c := range []struct{ upstream, want, search int }{
 		{400, 400, 400}, {404, 404, 404}, {409, 409, 409}, {413, 413, 413}, {422, 422, 422}, {429, 429, 503}, {503, 503, 503},
 		{401, 502, 502}, {403, 502, 502}, {500, 502, 502}, {502, 502, 502}, {504, 502, 502}, {418, 502, 502},
 		{432, 502, 503}, {433, 502, 503}, {301, 502, 502},
 	} {
 		status.Store(int64(c.upstream))
+		s.search = fmt.Sprintf("max_results: %d", i+1) // another generation, which knows nothing of a provider that rests
+		p.change(s)
 		for _, ask := range []struct {
 			method, path, body string
 			want               int

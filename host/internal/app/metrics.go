@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/patchbay-run/patchbay/host/internal/admin"
+	"github.com/patchbay-run/patchbay/host/internal/cache"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
 )
 
@@ -40,6 +41,29 @@ func pluginMeasures() []measure[admin.Plugin] {
 		{"patchbay_plugin_generation_requests_total", "Requests that this generation was given.", counter, func(p admin.Plugin) float64 { return float64(p.Requests) }},
 		{"patchbay_plugin_generation_busy_seconds_total", "Time that this generation's guests have run.", counter, func(p admin.Plugin) float64 { return p.Busy }},
 		{"patchbay_plugin_generation_traps_total", "Workers of this generation that trapped.", counter, func(p admin.Plugin) float64 { return float64(p.Traps) }},
+	}
+}
+
+func cacheMeasures() []measure[admin.Plugin] {
+	const gauge, counter = prometheus.GaugeValue, prometheus.CounterValue
+	of := func(name, help string, kind prometheus.ValueType, value func(*cache.Stats) int64) measure[admin.Plugin] {
+		return measure[admin.Plugin]{"patchbay_cache_" + name, help, kind, func(p admin.Plugin) float64 { return float64(value(p.Cache)) }}
+	}
+	return []measure[admin.Plugin]{
+		of("entries", "Values that are kept.", gauge, func(s *cache.Stats) int64 { return int64(s.Entries) }),
+		of("bytes", "Bytes of keys and values, with what an entry costs.", gauge, func(s *cache.Stats) int64 { return s.Bytes }),
+		of("limit_bytes", "Bytes that the plugin may keep.", gauge, func(s *cache.Stats) int64 { return s.Limit }),
+		of("waiting", "Callers that wait for another's computation.", gauge, func(s *cache.Stats) int64 { return int64(s.Waiting) }),
+		of("hits_total", "Fresh values given out.", counter, func(s *cache.Stats) int64 { return s.Hits }),
+		of("stale_total", "Values given out past their time to live.", counter, func(s *cache.Stats) int64 { return s.Stale }),
+		of("shared_total", "Callers that got what another had just computed.", counter, func(s *cache.Stats) int64 { return s.Shared }),
+		of("misses_total", "Times that nothing was there.", counter, func(s *cache.Stats) int64 { return s.Misses }),
+		of("refreshes_total", "Stale values that were computed anew.", counter, func(s *cache.Stats) int64 { return s.Refreshes }),
+		of("takeovers_total", "Computations that a waiting caller took over.", counter, func(s *cache.Stats) int64 { return s.Takeovers }),
+		of("failures_total", "Computations that failed.", counter, func(s *cache.Stats) int64 { return s.Failures }),
+		of("failed_total", "Callers that were given a failure that is kept.", counter, func(s *cache.Stats) int64 { return s.Failed }),
+		of("too_large_total", "Values that did not fit.", counter, func(s *cache.Stats) int64 { return s.TooLarge }),
+		of("evictions_total", "Values that made room for others.", counter, func(s *cache.Stats) int64 { return s.Evictions }),
 	}
 }
 
@@ -138,6 +162,9 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	out <- limitHits()
 	out <- recycled()
 	out <- mode()
+	for _, m := range cacheMeasures() {
+		out <- m.desc("plugin")
+	}
 	for _, m := range upstreamMeasures() {
 		out <- m.desc("pool")
 	}
@@ -166,6 +193,13 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		}
 		if p.Mode != "" {
 			out <- prometheus.MustNewConstMetric(mode(), prometheus.GaugeValue, 1, p.Name, p.Mode)
+		}
+	}
+	for _, m := range cacheMeasures() {
+		for _, p := range plugins {
+			if p.Cache != nil {
+				out <- prometheus.MustNewConstMetric(m.desc("plugin"), m.kind, m.value(p), p.Name)
+			}
 		}
 	}
 	for _, m := range upstreamMeasures() {

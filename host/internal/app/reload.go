@@ -127,6 +127,7 @@ func (a *App) Reload(ctx context.Context) error {
 		}
 	}
 	a.state.Store(&state{config: c, parts: next, plugins: slots})
+	a.cache.Resize(a.cached())
 	a.retireMissing(before.plugins, slots)
 	before.parts.Upstreams.Close() // calls that still go through it are answered
 	if changed {
@@ -154,8 +155,24 @@ func (a *App) refreshSecrets(s *state) {
 	}
 }
 
+// cached is what each plugin may keep. A new generation keeps what the one before it kept.
+func (a *App) cached() map[string]int64 {
+	limits := map[string]int64{}
+	for _, s := range a.state.Load().plugins {
+		c := s.config
+		if s.generation != nil {
+			c = s.generation.Config // perhaps a stale one
+		}
+		if c.Grant.Cache > 0 {
+			limits[c.Name] = int64(c.Grant.Cache)
+		}
+	}
+	return limits
+}
+
 // reject keeps everything as it is and remembers why.
 func (a *App) reject(err error) error {
+	a.cache.Resize(a.cached())
 	kept := *a.state.Load()
 	kept.broken = &problem{err.Error(), time.Now()}
 	a.state.Store(&kept)

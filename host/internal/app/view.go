@@ -21,6 +21,9 @@ func (a *App) Plugins() []admin.Plugin {
 			p.Version, p.Digest, p.Since = g.Manifest.Version, g.Digest.String(), g.Since
 			p.Routes, p.Secrets, p.Refused, p.Stats = g.Config.Routes, g.Secrets, g.Refused.List(), g.Stats()
 		}
+		if kept, ok := a.cache.Look(s.config.Name); ok {
+			p.Cache = &kept
+		}
 		if s.problem != nil {
 			p.Problem = s.problem.text
 			if s.generation != nil {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync/atomic"
 
+	"github.com/patchbay-run/patchbay/host/internal/cache"
 	"github.com/patchbay-run/patchbay/host/internal/config"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
@@ -19,6 +20,7 @@ type Parts struct {
 	Client    config.Client
 	Named     map[string]config.Upstream
 	Secrets   *Secrets
+	Cache     *cache.Cache
 }
 
 // Host lends the parts that are in force. A call uses those it began with.
@@ -46,25 +48,31 @@ type Plugin struct {
 }
 
 type row struct {
-	code abi.OpCode
 	name string
-	make func(*Host, Plugin) wasm.Capability
+	make func(*Host, Plugin, *Table)
 }
 
 // all is every capability that is asked for by an operation. Log and config need no grant and are part of the ABI itself.
 func all() []row {
 	return []row{
-		{abi.OpFetch, "fetch", newFetch},
+		{"fetch", newFetch},
+		{"cache", newCache},
 	}
 }
 
+// Table is what a plugin can ask for, by operation.
+type Table struct {
+	Slow  map[abi.OpCode]wasm.Capability
+	Quick map[abi.OpCode]wasm.Quick
+}
+
 // For makes a plugin's capabilities. Those without a grant are there too: they refuse, and say how to grant them.
-func For(h *Host, p Plugin) map[abi.OpCode]wasm.Capability {
-	table := make(map[abi.OpCode]wasm.Capability, len(all()))
+func For(h *Host, p Plugin) *Table {
+	t := &Table{Slow: map[abi.OpCode]wasm.Capability{}, Quick: map[abi.OpCode]wasm.Quick{}}
 	for _, r := range all() {
-		table[r.code] = r.make(h, p)
+		r.make(h, p, t)
 	}
-	return table
+	return t
 }
 
 // Known says whether a manifest may wish for a capability of that name.
@@ -75,4 +83,17 @@ func Known(name string) bool {
 		}
 	}
 	return name == "log" || name == "config"
+}
+
+// refuse remembers what was refused, and says so to the guest.
+func (p *Plugin) refuse(in *wasm.Operation, text string) error {
+	p.remember(in, text)
+	return &abi.Error{Code: abi.Denied, Text: text}
+}
+
+// remember keeps a refusal for the operator.
+func (p *Plugin) remember(in *wasm.Operation, text string) {
+	if p.Refused.Add(text) {
+		p.Log.Warn("a call was refused", "why", text, "request", in.RequestID)
+	}
 }

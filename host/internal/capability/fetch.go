@@ -22,7 +22,7 @@ type fetch struct {
 	plugin Plugin
 }
 
-func newFetch(h *Host, p Plugin) wasm.Capability { return (&fetch{h, p}).do }
+func newFetch(h *Host, p Plugin, t *Table) { t.Slow[abi.OpFetch] = (&fetch{h, p}).do }
 
 // do passes a call, and each of its redirects, through policy, secret and pool.
 func (f *fetch) do(ctx context.Context, in *wasm.Operation) (*wasm.Reply, error) {
@@ -282,10 +282,7 @@ func headers(h http.Header) []abi.Field {
 	return fields
 }
 
-func (f *fetch) refuse(in *wasm.Operation, text string) error {
-	f.remember(in, text)
-	return &abi.Error{Code: abi.Denied, Text: text}
-}
+func (f *fetch) refuse(in *wasm.Operation, text string) error { return f.plugin.refuse(in, text) }
 
 // blocked says which setting would allow the address, if it is meant.
 func (f *fetch) blocked(in *wasm.Operation, h *hop, err error) error {
@@ -298,15 +295,8 @@ func (f *fetch) blocked(in *wasm.Operation, h *hop, err error) error {
 	} else {
 		text += ": if that is meant, its line in grant.fetch is " + allowing(h.target, h.secret, true)
 	}
-	f.remember(in, text)
+	f.plugin.remember(in, text)
 	return &abi.Error{Code: abi.Blocked, Text: text}
-}
-
-// remember keeps a refusal for the operator.
-func (f *fetch) remember(in *wasm.Operation, text string) {
-	if f.plugin.Refused.Add(text) {
-		f.plugin.Log.Warn("a call was refused", "why", text, "request", in.RequestID)
-	}
 }
 
 // explain logs a call that failed, since the guest's text may be all that is left of the cause, and gives it its code.

@@ -66,7 +66,7 @@ func (s setup) guest(t testing.TB) *guest {
 	g.fetch = capability.For(g.host, capability.Plugin{
 		Name: "probe", Grant: config.Grant{Fetch: s.grant}, Refused: g.refused,
 		Log: slog.New(slog.NewTextHandler(g.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})[abi.OpFetch]
+	}).Slow[abi.OpFetch]
 	return g
 }
 

@@ -234,7 +234,7 @@ func TestRefusalsAreBoundedAndCounted(t *testing.T) {
 }
 
 func TestKnown(t *testing.T) {
-	for name, want := range map[string]bool{"fetch": true, "log": true, "config": true, "cache": false, "": false, "Fetch": false} {
+	for name, want := range map[string]bool{"fetch": true, "log": true, "config": true, "cache": true, "kv": false, "": false, "Fetch": false} {
 		if capability.Known(name) != want {
 			t.Errorf("Known(%q) = %v", name, !want)
 		}

@@ -14,6 +14,7 @@ type Config struct {
 	Live      Live                `yaml:"live"`
 	Demo      Demo                `yaml:"demo"`
 	CacheDir  string              `yaml:"cache_dir"` // compiled plugins; "" is the user's cache folder
+	Cache     Cache               `yaml:"cache"`
 	Client    Client              `yaml:"client"`
 	Upstreams map[string]Upstream `yaml:"upstreams"`
 	Secrets   map[string]Secret   `yaml:"secrets"`
@@ -71,6 +72,11 @@ type Demo struct {
 	Delay     time.Duration `yaml:"delay"`      // before the first byte of an answer
 	TokenGap  time.Duration `yaml:"token_gap"`  // between two streamed tokens
 	ErrorRate float64       `yaml:"error_rate"` // 0 to 1, the share of requests answered 500
+}
+
+// Cache is what plugins keep in the server's memory.
+type Cache struct {
+	Memory Bytes `yaml:"memory"` // of all plugins together
 }
 
 // Client is the shared pool: outbound calls to hosts that are no named upstream.
@@ -208,6 +214,7 @@ type Recycle struct {
 // Grant is what the operator allows a plugin to do. An empty grant allows nothing.
 type Grant struct {
 	Fetch   []Fetch  `yaml:"fetch"`
+	Cache   Bytes    `yaml:"cache"`   // what it may keep in the server's cache; 0 is nothing
 	Headers []string `yaml:"headers"` // request headers beyond the harmless ones, e.g. Authorization
 }
 

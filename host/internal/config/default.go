@@ -26,7 +26,8 @@ func Default() *Config {
 			PingInterval: 30 * time.Second,
 			WriteTimeout: 10 * time.Second,
 		},
-		Demo: Demo{TokenGap: 15 * time.Millisecond},
+		Demo:  Demo{TokenGap: 15 * time.Millisecond},
+		Cache: Cache{Memory: 64 * MiB},
 		Client: Client{
 			MaxIdleConns:    50,
 			MaxConns:        200,

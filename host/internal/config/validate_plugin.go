@@ -42,6 +42,25 @@ func (v *validator) plugins() {
 		v.grant(p.key("grant"), plugin.Grant)
 		v.endpoints(p, plugin)
 	}
+	v.cached()
+}
+
+// cached wants what the plugins may keep to fit together: nobody's part is lent to others.
+func (v *validator) cached() {
+	var sum Bytes
+	for i := range v.Plugins {
+		p, n := path{"plugins"}.index(i).key("grant", "cache"), v.Plugins[i].Grant.Cache
+		if n == 0 {
+			continue
+		}
+		before := sum
+		switch sum += n; {
+		case n < 64*KiB || n > v.Cache.Memory:
+			v.size(p, n, 64*KiB, v.Cache.Memory)
+		case sum > v.Cache.Memory && before <= v.Cache.Memory && v.known(path{"cache", "memory"}):
+			v.fault(p, "with this the plugins may keep %v, over the %v of cache.memory: raise that, or give them less", sum, v.Cache.Memory)
+		}
+	}
 }
 
 // pluginName wants a name that no plugin before has.

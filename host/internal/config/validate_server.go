@@ -70,6 +70,8 @@ func (v *validator) rest() {
 		v.fault(p.key("error_rate"), "want 0 to 1, got %v", v.Demo.ErrorRate)
 	}
 
+	v.size(path{"cache", "memory"}, v.Cache.Memory, MiB, 1024*GiB)
+
 	p, client := path{"client"}, &v.Client
 	v.number(p.key("max_idle_conns"), int64(client.MaxIdleConns), 0, maxCount)
 	v.number(p.key("max_conns"), int64(client.MaxConns), 1, maxCount)

@@ -48,7 +48,10 @@ func configJSON(c config.Plugin) ([]byte, error) {
 }
 
 func ungranted(c config.Plugin, w Want) (warnings []string) {
-	if w.Capability != "fetch" {
+	switch {
+	case w.Capability == "cache" && c.Grant.Cache == 0:
+		return []string{fmt.Sprintf("plugin %q would like to keep values (%s), which its grant does not allow: add to its grant: cache: 16MiB", c.Name, w.Reason)}
+	case w.Capability != "fetch":
 		return nil
 	}
 	has := func(is func(config.Fetch) bool) bool { return slices.ContainsFunc(c.Grant.Fetch, is) }

@@ -61,13 +61,14 @@ func (l *Loader) Load(ctx context.Context, c config.Plugin) (*Generation, error)
 	if g.module, err = l.Engine.Compile(ctx, s.Bytes); err != nil {
 		return nil, fmt.Errorf("plugin %q: %s: %w", c.Name, c.Source, err)
 	}
+	capabilities := capability.For(l.Host, capability.Plugin{Name: c.Name, Grant: c.Grant, Refused: g.Refused, Log: g.log})
 	g.pool, err = g.module.Start(ctx, wasm.Options{
 		Name: c.Name, Version: s.Manifest.Version,
 		Config: body, Routes: s.Manifest.routeNames(), Secrets: g.Secrets,
 		Workers: max(int(c.Workers), 0), PlainStart: c.Start == "plain", Fresh: c.Isolation == "fresh", CPU: c.Limits.CPU, Memory: int64(c.Limits.Memory), Stack: int64(c.Limits.Stack), InFlight: c.Limits.InFlight, Fetches: c.Limits.Fetches, Answer: int64(c.Limits.Answer), Headers: int(c.Limits.Headers), LogLines: c.Limits.Log,
 		Instances: c.Limits.Instances, Recycle: wasm.Recycle{Requests: c.Recycle.Requests, Age: c.Recycle.Age},
-		Capabilities: capability.For(l.Host, capability.Plugin{Name: c.Name, Grant: c.Grant, Refused: g.Refused, Log: g.log}),
-		Log:          g.log,
+		Capabilities: capabilities.Slow, Quick: capabilities.Quick,
+		Log: g.log,
 	})
 	if err != nil {
 		g.module.Release()

@@ -43,7 +43,7 @@ func conformHandshake(t *testing.T, s *subject) {
 			t.Fatal(err)
 		}
 		version, features := abi.SplitHandshake(got[0])
-		known := c.offered & (abi.FeaturePipe | abi.FeatureSSE)
+		known := c.offered & (abi.FeaturePipe | abi.FeatureSSE | abi.FeatureCache)
 		if version != abi.Version || uint64(features)&^known != 0 {
 			t.Errorf("offered %d to %d with features %#x it answers %d and %#x", c.min, c.max, c.offered, version, features)
 		}

@@ -99,7 +99,7 @@ func (w *worker) failed(ctx context.Context, op *operation, kind abi.Kind, err e
 // deliver passes a reply and then its body, as far as there is credit for it. A short body whose length is known comes with its head,
 // so that a small answer is one event.
 func (w *worker) deliver(ctx context.Context, op *operation, reply *Reply, body *underWay) {
-	done := event{kind: abi.Done, code: uint32(reply.Status), id: op.id, fields: reply.Fields, call: op.call, op: op}
+	done := event{kind: abi.Done, flags: reply.Flags, code: uint32(reply.Status), id: op.id, arg: reply.Arg, fields: reply.Fields, call: op.call, op: op}
 	if done.fields == nil {
 		done.fields = []abi.Field{}
 	}
@@ -116,7 +116,7 @@ func (w *worker) deliver(ctx context.Context, op *operation, reply *Reply, body 
 		// The end is behind the last byte: reading it lets the connection go back to its pool.
 		_, _ = body.Read(make([]byte, 1))
 		body.Close()
-		done.body, done.flags = first, abi.EventEnd
+		done.body, done.flags = first, done.flags|abi.EventEnd
 		w.mu.Lock()
 		ok := w.makeRoom(len(first), func() bool { return op.ended }, op.grant, ctx.Done()) && w.pushLocked(done)
 		w.mu.Unlock()

@@ -34,6 +34,7 @@ type operation struct {
 	ctx      context.Context    // of a fetch
 	handover chan io.ReadCloser // the rest of the body, for the pipe; nobody waits there when ctx has ended
 	sending  *sender            // of a fetch whose request body comes in pieces
+	session  Session            // of a Quick that goes on
 }
 
 // submit starts one operation. It runs within a poll.
@@ -72,6 +73,9 @@ func (w *worker) submit(m api.Memory, o *abi.Op) abi.Code {
 		return w.cancel(o)
 	case abi.OpFetch:
 		return w.start(o, fields, body, string(name))
+	}
+	if quick, ok := w.pool.options.Quick[o.Code]; ok {
+		return w.quick(o, quick, fields, body, string(name))
 	}
 	return abi.Unsupported
 }

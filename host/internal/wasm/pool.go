@@ -36,6 +36,7 @@ type Options struct {
 	Recycle       Recycle
 	Faults        Faults
 	Capabilities  map[abi.OpCode]Capability
+	Quick         map[abi.OpCode]Quick
 	Log           *slog.Logger
 }
 

@@ -142,7 +142,7 @@ func (w *worker) callIfThere(name string) error {
 }
 
 func (w *worker) handshake() error {
-	const features = abi.FeaturePipe | abi.FeatureSSE
+	const features = abi.FeaturePipe | abi.FeatureSSE | abi.FeatureCache
 	values := []uint64{abi.Version, abi.Version, features}
 	if err := w.enter(w.mod.ExportedFunction(abi.ExportHandshake), values); err != nil {
 		return fmt.Errorf("shake hands with the plugin: %w", err)

@@ -19,8 +19,9 @@ const (
 
 // Features that a host offers and a guest answers in the handshake.
 const (
-	FeaturePipe = 1 << 0
-	FeatureSSE  = 1 << 1
+	FeaturePipe  = 1 << 0
+	FeatureSSE   = 1 << 1
+	FeatureCache = 1 << 2
 )
 
 // Sizes and limits, in bytes unless the name says otherwise.
@@ -37,6 +38,8 @@ const (
 	MaxCredit      = 1 << 20   // granted and unused, of one body
 	MaxFetchBody   = 8 << 20   // the body of a FETCH record
 	MaxManifest    = 64 << 10
+	MaxCacheKey    = 1024    // the name of a cache operation
+	MaxCacheValue  = 8 << 20 // the body of CACHE_PUT
 )
 
 // IdleFD is the descriptor whose readiness means that nothing in the guest can run.
@@ -62,6 +65,7 @@ const (
 	EventEnd       = 1
 	EventError     = 2
 	EventOperation = 4
+	EventRefresh   = 8
 )
 
 // Reasons of a Cancel event.
@@ -85,6 +89,11 @@ const (
 	OpPipe   OpCode = 7
 	OpSleep  OpCode = 8
 	OpCancel OpCode = 9
+
+	OpCacheGet    OpCode = 16
+	OpCachePut    OpCode = 17
+	OpCacheOnce   OpCode = 18
+	OpCacheDelete OpCode = 19
 )
 
 // Flags of an operation.
@@ -94,6 +103,21 @@ const (
 	OpLazy  = 4
 	OpSSE   = 8
 	OpWatch = 16
+
+	OpNoCache = 32
+	OpRefresh = 64
+	OpFailed  = 128
+)
+
+// What a cache operation found: the code of its Done event.
+const (
+	CacheMiss   = 0
+	CacheHit    = 1
+	CacheStale  = 2
+	CacheShared = 3
+	CacheLead   = 4
+	CacheBusy   = 5
+	CacheFailed = 6
 )
 
 // Levels of a log line; they are those of log/slog.

@@ -13,12 +13,14 @@ type operation struct {
 	done       bool       // its result is there
 	sendCredit int        // bytes of a fetch's request that may be sent
 	reply      Reply
+	arg        uint32      // of the event with the result
+	flags      uint16      // likewise
 	stop       func() bool // ends the watch of a context that is not the scope's own
 }
 
 // finish is the event DONE. Called with mu held.
 func (op *operation) finish(e *abi.Event, fields, first []byte) {
-	op.done = true
+	op.done, op.arg, op.flags = true, e.Arg, e.Flags
 	if e.Flags&abi.EventError == 0 {
 		headers, err := abi.ParseBlock(fields)
 		if err == nil {

@@ -27,7 +27,7 @@ type runtime struct {
 	setup  func(*Plugin) error
 	plugin *Plugin
 	back   scope // of the plugin's own operations
-	serial bool  // nothing runs in parallel: runners work off the requests
+	serial bool  // nothing runs in parallel: runners work off the requests, and who submits an operation may take events
 
 	events [takeEvents * abi.EventSize]byte
 	data   [abi.MinData]byte

@@ -27,6 +27,7 @@ type operation struct {
 	opened bool           // credit was given
 	piped  bool
 
+	key      string   // of the cache, when it computes
 	up       [][]byte // of its request's body: sent, not read
 	upCredit int
 	upEnd    bool

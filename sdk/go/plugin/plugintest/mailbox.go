@@ -89,6 +89,8 @@ func (h imports) Submit(op *bridge.Op) abi.Code {
 		return h.sleep(op)
 	case abi.OpCancel:
 		return h.cancelOp(op)
+	case abi.OpCacheGet, abi.OpCacheOnce, abi.OpCachePut, abi.OpCacheDelete:
+		return h.cacheOp(op)
 	}
 	return abi.Unsupported
 }

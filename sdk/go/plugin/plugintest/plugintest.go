@@ -77,6 +77,11 @@ func Upstream(urlPrefix string, handler http.Handler) Option {
 	return func(h *Host) { h.addUpstream(urlPrefix, handler) }
 }
 
+// Cached grants the cache: Host.Pass makes what is kept older.
+func Cached() Option {
+	return func(h *Host) { h.cache = &cache{kept: map[string]*kept{}, flights: map[string]*flight{}} }
+}
+
 // Timeout is how long a request may take until the head of its answer; then it is cancelled and answered with 504. Without it there is no limit.
 func Timeout(d time.Duration) Option {
 	return func(h *Host) { h.timeout = d }
@@ -94,6 +99,7 @@ type Host struct {
 	ups      []*upstream
 	timeout  time.Duration
 	manifest bool
+	cache    *cache // nil: not granted
 	client   http.Client
 	work     sync.WaitGroup // goroutines of the host
 

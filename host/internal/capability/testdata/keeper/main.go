@@ -1,0 +1,73 @@
+// Command keeper is a guest that keeps values.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/url"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/patchbay-run/patchbay/sdk/go/plugin"
+)
+
+func main() {}
+
+func init() { plugin.Serve(setup) }
+
+func setup(p *plugin.Plugin) error {
+	p.Handle("GET /once", once)
+	p.Handle("GET /put", put)
+	return nil
+}
+
+// once answers with what Fetch gave, n times as often.
+func once(w *plugin.Response, r *plugin.Request) error {
+	q := r.Query()
+	c := plugin.Cache{TTL: duration(q, "ttl", time.Hour), Stale: duration(q, "stale", 0), Failed: duration(q, "failed", 0), NoCache: q.Has("fresh")}
+	trap, n := q.Has("trap"), q.Get("n")
+	got, err := c.Once(r.Context(), q.Get("key"), func(ctx context.Context, _ *plugin.Keep) ([]byte, error) {
+		reply, err := plugin.Fetch(ctx, &plugin.Call{URL: "upstream://it/"})
+		if err != nil {
+			return nil, err
+		}
+		if trap {
+			os.Exit(1)
+		}
+		b, err := reply.Bytes(1 << 20)
+		if times, _ := strconv.Atoi(n); times > 0 {
+			b = bytes.Repeat(b, times)
+		}
+		return b, err
+	})
+	if err != nil {
+		return err
+	}
+	w.Header().Set("x-cache", got.State.String())
+	w.Header().Set("age", strconv.FormatInt(got.Age.Milliseconds(), 10))
+	_, err = w.Write(got.Value)
+	return err
+}
+
+// put answers with the error that comes of a value of n bytes.
+func put(w *plugin.Response, r *plugin.Request) error {
+	n, _ := strconv.Atoi(r.Query().Get("n"))
+	c := plugin.Cache{TTL: time.Hour}
+	err := c.Put(r.Context(), r.Query().Get("key"), make([]byte, n))
+	got, ok, getting := c.Get(r.Context(), r.Query().Get("key"))
+	if err := errors.Join(err, getting); err != nil {
+		_, err = w.WriteString(err.Error())
+		return err
+	}
+	_, err = w.WriteString(strconv.FormatBool(ok) + " " + strconv.Itoa(len(got)))
+	return err
+}
+
+func duration(q url.Values, name string, otherwise time.Duration) time.Duration {
+	if d, err := time.ParseDuration(q.Get(name)); err == nil {
+		return d
+	}
+	return otherwise
+}

@@ -1,0 +1,164 @@
+package wasm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+
+	"github.com/patchbay-run/patchbay/sdk/go/abi"
+)
+
+// quick hands an operation to a capability that never blocks. It runs within a poll.
+func (w *worker) quick(o *abi.Op, q Quick, block, body []byte, name string) abi.Code {
+	fields, err := abi.ParseBlock(block)
+	if err != nil || len(body) > abi.MaxFetchBody {
+		return abi.Invalid
+	}
+	in := &Operation{Code: o.Code, Fields: fields, Name: name, Flags: o.Flags, Arg: o.Arg, Arg64: o.Arg64, Alone: w.fresh}
+	if len(body) > 0 {
+		in.Body = bytes.Clone(body)
+	}
+	if c := w.call(o.Request); c != nil {
+		in.RequestID = c.req.ID
+	} else if o.Request != 0 {
+		return abi.NotFound
+	}
+	switch {
+	case q.Begin != nil:
+		return w.startQuick(o, q, in)
+	case o.ID != 0:
+		return w.tell(o.ID, in)
+	}
+	return codeOf(q.Do(in))
+}
+
+// startQuick starts an operation that ends with an event.
+func (w *worker) startQuick(o *abi.Op, q Quick, in *Operation) abi.Code {
+	if o.Arg > abi.MaxCredit {
+		return abi.Invalid
+	}
+	w.mu.Lock()
+	op, ctx, code := w.register(o)
+	if code != abi.OK {
+		w.mu.Unlock()
+		return code
+	}
+	op.credit = int(o.Arg)
+	w.mu.Unlock()
+	reply, session, err := q.Begin(in, func(reply *Reply, err error) {
+		w.answered(ctx, op, reply, err)
+		w.rouse()
+	})
+	if session != nil {
+		w.mu.Lock()
+		ended := op.ended
+		if !ended {
+			op.session, op.cancel = session, session.End
+		}
+		w.mu.Unlock()
+		if ended { // its request ended meanwhile
+			session.End()
+		}
+	}
+	if reply != nil || err != nil {
+		w.answered(ctx, op, reply, err) // the guest takes it within this poll, or the next: nobody needs to be woken
+	}
+	return abi.OK
+}
+
+// tell brings something to an operation that goes on.
+func (w *worker) tell(id uint64, in *Operation) abi.Code {
+	w.mu.Lock()
+	op := w.ops[id]
+	w.mu.Unlock()
+	if op == nil || op.session == nil { // only the goroutine that polls sets it
+		return abi.NotFound
+	}
+	over, err := op.session.Tell(in)
+	if over {
+		w.mu.Lock()
+		w.forget(op)
+		w.mu.Unlock()
+	}
+	return codeOf(err)
+}
+
+// answered puts the reply into the mailbox: as one event when it fits, else by a goroutine, under credit.
+func (w *worker) answered(ctx context.Context, op *operation, reply *Reply, err error) {
+	e := event{kind: abi.Done, flags: abi.EventEnd, id: op.id, call: op.call, op: op}
+	if err != nil {
+		why := asCode(ctx, err)
+		e.flags |= abi.EventError
+		e.code, e.body = uint32(why.Code), []byte(why.Text[:min(len(why.Text), maxLogLine)])
+		w.push(e)
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if op.ended {
+		return
+	}
+	if abi.BlockSize(reply.Fields)+len(reply.Data) > abi.MinData || len(reply.Data) > op.credit || !w.fits(len(reply.Data)) {
+		w.deliverLater(ctx, op, reply)
+		return
+	}
+	if reply.Open {
+		e.flags = 0
+	}
+	e.flags |= reply.Flags
+	e.code, e.arg, e.fields, e.body = uint32(reply.Status), reply.Arg, reply.Fields, reply.Data
+	w.pushLocked(e)
+}
+
+// deliverLater sends a large reply as the body of a fetch is sent; w.mu is held.
+func (w *worker) deliverLater(ctx context.Context, op *operation, reply *Reply) {
+	ctx, cancel := context.WithCancel(ctx)
+	end := op.cancel
+	op.ctx, op.cancel = ctx, func() {
+		cancel()
+		if end != nil {
+			end()
+		}
+	}
+	op.grant = make(chan struct{}, 1)
+	op.handover = make(chan io.ReadCloser)
+	reply.Length = -1
+	body := &underWay{ReadCloser: io.NopCloser(bytes.NewReader(reply.Data)), w: w}
+	body.ended.Store(true) // it is no fetch, and counts as none
+	w.pool.background.Add(1)
+	go func() {
+		defer w.pool.background.Done()
+		w.deliver(ctx, op, reply, body)
+	}()
+}
+
+// rouse is kick for who may be within the poll of another worker: that one's guest must not run inside this one's.
+func (w *worker) rouse() {
+	for {
+		switch w.state.Load() {
+		case idle:
+			if w.state.CompareAndSwap(idle, running) {
+				go w.run(0)
+				return
+			}
+		case running:
+			if w.state.CompareAndSwap(running, again) {
+				return
+			}
+		default:
+			return
+		}
+	}
+}
+
+func codeOf(err error) abi.Code {
+	var e *abi.Error
+	switch {
+	case err == nil:
+		return abi.OK
+	case errors.As(err, &e):
+		return e.Code
+	}
+	return abi.Internal
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/patchbay-run/patchbay/sdk/go/plugin"
+)
+
+// brief is how long an answer that lacks something is kept.
+const brief = 10 * time.Second
+
+// What is kept of an answer is its document behind the query, which each client gets as it typed it, and before that one byte.
+const (
+	fromProvider = 'p'
+	fromDemo     = 'd'
+)
+
+// pack is an answer as it is kept.
+func pack(b *body, demo bool) ([]byte, error) {
+	from := byte(fromProvider)
+	if demo {
+		from = fromDemo
+	}
+	kept, err := appendRest([]byte{from}, b)
+	if err != nil {
+		return nil, fmt.Errorf("encode the answer: %w", err)
+	}
+	return kept, nil
+}
+
+// write answers with what pack made.
+func write(w *plugin.Response, query string, got *plugin.Cached) error {
+	h := w.Header()
+	if got.Value[0] == fromDemo {
+		h.Set(demoHeader, "1")
+	}
+	h.Set("content-type", "application/json")
+	h.Set("age", strconv.FormatInt(int64(got.Age/time.Second), 10))
+	h.Set("x-cache", got.State.String())
+	head := make([]byte, 0, 512)
+	if _, err := w.Write(appendHead(head, query)); err != nil {
+		return err
+	}
+	_, err := w.Write(got.Value[1:])
+	return err
+}
+
+// unpack reads what pack made.
+func unpack(kept []byte) (b *body, demo bool, err error) {
+	var a answer
+	if err := json.Unmarshal(append(appendHead(nil, ""), kept[1:]...), &a); err != nil {
+		return nil, false, fmt.Errorf("read what was kept: %w", err)
+	}
+	return &a.Result, kept[0] == fromDemo, nil
+}
+
+// keepFound keeps what a provider found, without a summary.
+func (s *service) keepFound(ctx context.Context, query string, b *body, demo bool) {
+	if kept, err := pack(b, demo); err == nil && s.cache.TTL > 0 {
+		_ = s.cache.Put(ctx, s.foundKey(query), kept) // where nothing can be kept, it is asked for again
+	}
+}
+
+// keptFound is what keepFound kept; nil when nothing is there.
+func (s *service) keptFound(ctx context.Context, query string) (b *body, demo bool) {
+	if s.cache.TTL <= 0 || s.cfg.Summary.Model == "" {
+		return nil, false
+	}
+	kept, ok, err := s.cache.Get(ctx, s.foundKey(query))
+	if err != nil || !ok {
+		return nil, false
+	}
+	b, demo, err = unpack(kept)
+	if err != nil {
+		return nil, false
+	}
+	return b, demo
+}
+
+func (s *service) foundKey(query string) string { return "found:" + s.key + normal(query) }
+
+// cacheKey begins the keys of a configuration: with another one, or another version of the plugin, the same query may have another answer.
+func cacheKey(version string, cfg config) (string, error) {
+	cfg.Cache = cacheConfig{}
+	b, err := json.Marshal(cfg)
+	if err != nil {
+		return "", fmt.Errorf("encode the configuration: %w", err)
+	}
+	sum := sha256.Sum256(append(b, version...))
+	return "answer:" + hex.EncodeToString(sum[:8]) + ":", nil
+}
+
+// noCache says whether the client wants an answer that is not kept.
+func noCache(r *plugin.Request) bool {
+	for _, line := range r.Header.Values("cache-control") {
+		for directive := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(directive), "no-cache") {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/patchbay-run/patchbay/sdk/go/plugin"
+)
+
+// exa is exa.ai. Its key goes into the header x-api-key, which the grant says (as).
+func exa() provider {
+	return provider{
+		name:    "exa",
+		missing: keyed("exa", "EXA_API_KEY", func(c *config) keyedConfig { return c.Exa }),
+		search: func(ctx context.Context, c *config, query string) (*found, error) {
+			type text struct {
+				MaxCharacters int `json:"maxCharacters"`
+			}
+			type contents struct {
+				Text text `json:"text"`
+			}
+			body, err := json.Marshal(struct {
+				Query          string   `json:"query"`
+				Type           string   `json:"type"`
+				NumResults     int      `json:"numResults"`
+				Contents       contents `json:"contents"`
+				ExcludeDomains []string `json:"excludeDomains,omitempty"`
+			}{query, "auto", c.MaxResults, contents{text{4 * c.MaxChars}}, c.ExcludeDomains}) // cleaning takes some of it away
+			if err != nil {
+				return nil, fmt.Errorf("encode the search: %w", err)
+			}
+			return c.askJSON(ctx, "POST", c.Exa.Endpoint+"/search", c.Exa.Secret, body, exaReader())
+		},
+	}
+}
+
+func exaReader() reader {
+	return reader{"results", pageKeys{title: "title", url: "url", content: "text", score: "score", published: "publishedDate"}, exaPages}
+}
+
+type exaAnswer struct {
+	Results *[]struct {
+		Title         string  `json:"title"`
+		URL           string  `json:"url"`
+		Text          string  `json:"text"`
+		Score         float64 `json:"score"`
+		PublishedDate string  `json:"publishedDate"`
+	} `json:"results"`
+}
+
+func exaPages(body []byte) ([]page, error) {
+	var answer exaAnswer
+	if err := decode(body, &answer); err != nil {
+		return nil, err
+	}
+	if answer.Results == nil {
+		return nil, fmt.Errorf("%w: it has no results", plugin.ErrReply)
+	}
+	var pages []page
+	for _, r := range *answer.Results {
+		pages = append(pages, page{title: r.Title, url: r.URL, content: r.Text, score: r.Score, published: r.PublishedDate})
+	}
+	return pages, nil
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"github.com/patchbay-run/patchbay/sdk/go/plugin"
+)
+
+// rest is how long a provider is left alone, and why. The operator reads it in the cache's status.
+type rest struct {
+	Why     string    `json:"why"`
+	Until   time.Time `json:"until"`
+	Seconds int64     `json:"seconds"`        // how long it is; the next one is twice as long
+	Soft    bool      `json:"soft,omitempty"` // it may be asked when nobody else answers
+}
+
+func (r rest) on(now time.Time) bool { return now.Before(r.Until) }
+
+// rests is who rests. It lies in the cache, for all workers; without one each worker has its own.
+type rests struct {
+	mu  sync.Mutex
+	own map[string]rest
+}
+
+func newRests() *rests { return &rests{own: map[string]rest{}} }
+
+func restKey(provider string) string { return "status:provider/" + provider }
+
+// of is a provider's rest, perhaps one that is over.
+func (r *rests) of(ctx context.Context, provider string) rest {
+	var c plugin.Cache
+	b, ok, err := c.Get(ctx, restKey(provider))
+	if err != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.own[provider]
+	}
+	var kept rest
+	if !ok || json.Unmarshal(b, &kept) != nil {
+		return rest{}
+	}
+	return kept
+}
+
+// begin lets a provider rest for its trouble, twice as long as the last time if that is not long ago. It does nothing when the provider rests
+// already: then others failed at the same time.
+func (r *rests) begin(ctx context.Context, provider string, t trouble) (rest, bool) {
+	if t.first == 0 {
+		return rest{}, false
+	}
+	before := r.of(ctx, provider)
+	now := time.Now()
+	if before.on(now) && (t.soft || !before.Soft) {
+		return before, false
+	}
+	length := t.first
+	if last := time.Duration(before.Seconds) * time.Second; last > 0 && before.Soft == t.soft {
+		length = min(2*last, max(t.most, t.first))
+	}
+	if t.after > 0 {
+		length = min(t.after, longestRest)
+	}
+	next := rest{Why: t.why, Until: now.Add(length).Round(time.Second), Seconds: int64(length / time.Second), Soft: t.soft}
+	b, err := json.Marshal(next)
+	if err == nil {
+		c := plugin.Cache{TTL: 2*length + time.Minute} // for who fails again right after it
+		err = c.Put(ctx, restKey(provider), b)
+	}
+	if err != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.own[provider] = next
+	}
+	return next, true
+}
+
+// forget is for a provider that answers.
+func (r *rests) forget(ctx context.Context, provider string) {
+	if r.of(ctx, provider).Seconds == 0 {
+		return
+	}
+	var c plugin.Cache
+	if err := c.Delete(ctx, restKey(provider)); err != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.own, provider)
+	}
+}
