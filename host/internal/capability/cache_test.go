@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -61,7 +62,7 @@ func startKeeper(t *testing.T, workers, inFlight int, grant config.Bytes, change
 	})
 	table.Slow[abi.OpFetch] = k.fetch
 	options := wasm.Options{
-		Name: "keeper", Version: "1.0.0", Routes: []string{"GET /once", "GET /put"}, Workers: workers, Memory: 64 << 20, InFlight: inFlight, Answer: 64 << 20,
+		Name: "keeper", Version: "1.0.0", Routes: []string{"GET /once", "GET /put", "GET /hoard"}, Workers: workers, Memory: 64 << 20, InFlight: inFlight, Answer: 64 << 20,
 		Capabilities: table.Slow, Quick: table.Quick, Log: log,
 	}
 	for _, c := range change {
@@ -107,7 +108,7 @@ func (s *said) state() string        { return abi.Get(s.fields, "x-cache") }
 
 func (k *keeper) do(ctx context.Context, path, query string) *said {
 	s := &said{}
-	route := map[string]int{"/once": 0, "/put": 1}[path]
+	route := map[string]int{"/once": 0, "/put": 1, "/hoard": 2}[path]
 	s.err = k.Serve(ctx, &wasm.Request{
 		ID: "test", Route: route, Timeout: 20 * time.Second,
 		Fields: []abi.Field{{Name: ":method", Value: "GET"}, {Name: ":path", Value: path}, {Name: ":query", Value: query}},
@@ -324,5 +325,33 @@ func (k *keeper) patient(path, query string) *said {
 			return s
 		}
 		time.Sleep(time.Millisecond)
+	}
+}
+
+// TestValuesOnTheirWayAreBounded asks for more at once than may lie in the host for one worker, in answers of one event and in longer ones.
+func TestValuesOnTheirWayAreBounded(t *testing.T) {
+	k := startKeeper(t, 1, 4, 16<<20, func(o *wasm.Options) { o.Memory, o.Fetches = 16<<20, 10 })
+	for _, c := range []struct {
+		query   string
+		got, to int // how many are answered
+	}{
+		{"n=200&size=1000", 200, 200},
+		{"n=100&size=120000", 100, 100},
+		{"n=250&size=120000", 100, 249}, // over the 16 MiB of limits.memory
+		{"n=8&size=140000", 8, 8},
+		{"n=100&size=140000", 10, 99}, // over limits.fetches
+	} {
+		s := k.do(t.Context(), "/hoard", c.query)
+		var got, refused, n int
+		_, _ = fmt.Sscanf(c.query, "n=%d", &n)
+		if _, err := fmt.Sscan(s.body.String(), &got, &refused); err != nil || s.err != nil {
+			t.Fatalf("%s: %q, %v", c.query, s.body.String(), s.err)
+		}
+		if got < c.got || got > c.to || got+refused != n {
+			t.Errorf("%s: %d came and %d were refused, want %d to %d to come", c.query, got, refused, c.got, c.to)
+		}
+	}
+	if hits := k.Stats().Limits; hits["fetches"] == 0 || hits["memory"]+hits["bodies"] == 0 {
+		t.Errorf("%v", hits)
 	}
 }

@@ -7,8 +7,7 @@ import (
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
 
-// budget bounds something that one worker has under way in the host. Only the goroutine that polls takes of it; whoever
-// comes to an end gives back.
+// budget bounds something that one worker has under way in the host. It is safe for concurrent use.
 type budget struct {
 	limit int64 // 0 is no bound
 	used  atomic.Int64
@@ -16,10 +15,10 @@ type budget struct {
 
 // take counts n more, unless that is over the limit.
 func (b *budget) take(n int) bool {
-	if b.limit > 0 && b.used.Load()+int64(n) > b.limit {
+	if used := b.used.Add(int64(n)); b.limit > 0 && used > b.limit {
+		b.give(n)
 		return false
 	}
-	b.used.Add(int64(n))
 	return true
 }
 
@@ -28,7 +27,7 @@ func (b *budget) add(n int) { b.used.Add(int64(n)) }
 
 func (b *budget) give(n int) { b.used.Add(-int64(n)) }
 
-// charge counts a fetch that begins with so many bytes of a body.
+// charge counts a fetch, or a large reply, that begins with so many bytes of a body.
 func (w *worker) charge(body int) abi.Code {
 	if !w.fetches.take(1) {
 		w.pool.hit(limitFetches)

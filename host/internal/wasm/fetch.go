@@ -88,12 +88,16 @@ func (w *worker) failed(ctx context.Context, op *operation, kind abi.Kind, err e
 	if op.call != nil && op.call.ctx.Err() != nil {
 		return
 	}
-	e := asCode(ctx, err)
-	text := e.Text[:min(len(e.Text), maxLogLine)]
-	again := uint32(min((e.Retry+time.Millisecond-1)/time.Millisecond, math.MaxUint32))
-	if w.push(event{kind: kind, flags: abi.EventEnd | abi.EventError, code: uint32(e.Code), arg: again, id: op.id, body: []byte(text), call: op.call, op: op}) {
+	if w.push(op.failure(kind, asCode(ctx, err))) {
 		w.kick()
 	}
+}
+
+// failure is the last event of an operation, with its error.
+func (op *operation) failure(kind abi.Kind, e *abi.Error) event {
+	again := uint32(min((e.Retry+time.Millisecond-1)/time.Millisecond, math.MaxUint32))
+	text := e.Text[:min(len(e.Text), maxLogLine)]
+	return event{kind: kind, flags: abi.EventEnd | abi.EventError, code: uint32(e.Code), arg: again, id: op.id, body: []byte(text), call: op.call, op: op}
 }
 
 // deliver passes a reply and then its body, as far as there is credit for it. A short body whose length is known comes with its head,

@@ -86,23 +86,20 @@ func (w *worker) tell(id uint64, in *Operation) abi.Code {
 
 // answered puts the reply into the mailbox: as one event when it fits, else by a goroutine, under credit.
 func (w *worker) answered(ctx context.Context, op *operation, reply *Reply, err error) {
-	e := event{kind: abi.Done, flags: abi.EventEnd, id: op.id, call: op.call, op: op}
 	if err != nil {
-		why := asCode(ctx, err)
-		e.flags |= abi.EventError
-		e.code, e.body = uint32(why.Code), []byte(why.Text[:min(len(why.Text), maxLogLine)])
-		w.push(e)
+		w.push(op.failure(abi.Done, asCode(ctx, err)))
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if op.ended {
+	switch {
+	case op.ended:
 		return
-	}
-	if abi.BlockSize(reply.Fields)+len(reply.Data) > abi.MinData || len(reply.Data) > op.credit || !w.fits(len(reply.Data)) {
+	case abi.BlockSize(reply.Fields)+len(reply.Data) > abi.MinData || len(reply.Data) > op.credit || !w.fits(len(reply.Data)):
 		w.deliverLater(ctx, op, reply)
 		return
 	}
+	e := event{kind: abi.Done, flags: abi.EventEnd, id: op.id, call: op.call, op: op}
 	if reply.Open {
 		e.flags = 0
 	}
@@ -111,8 +108,12 @@ func (w *worker) answered(ctx context.Context, op *operation, reply *Reply, err 
 	w.pushLocked(e)
 }
 
-// deliverLater sends a large reply as the body of a fetch is sent; w.mu is held.
+// deliverLater sends a reply as the body of a fetch is sent, and counts it as one: the host may be the last that holds those bytes. w.mu is held.
 func (w *worker) deliverLater(ctx context.Context, op *operation, reply *Reply) {
+	if code := w.charge(len(reply.Data)); code != abi.OK {
+		w.pushLocked(op.failure(abi.Done, &abi.Error{Code: code, Text: "more values wait for this worker than limits.memory or limits.fetches allow"}))
+		return
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	end := op.cancel
 	op.ctx, op.cancel = ctx, func() {
@@ -124,8 +125,7 @@ func (w *worker) deliverLater(ctx context.Context, op *operation, reply *Reply) 
 	op.grant = make(chan struct{}, 1)
 	op.handover = make(chan io.ReadCloser)
 	reply.Length = -1
-	body := &underWay{ReadCloser: io.NopCloser(bytes.NewReader(reply.Data)), w: w}
-	body.ended.Store(true) // it is no fetch, and counts as none
+	body := &underWay{ReadCloser: io.NopCloser(bytes.NewReader(reply.Data)), w: w, sent: len(reply.Data)}
 	w.pool.background.Add(1)
 	go func() {
 		defer w.pool.background.Done()

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/patchbay-run/patchbay/sdk/go/plugin"
@@ -20,6 +21,7 @@ func init() { plugin.Serve(setup) }
 func setup(p *plugin.Plugin) error {
 	p.Handle("GET /once", once)
 	p.Handle("GET /put", put)
+	p.Handle("GET /hoard", hoard)
 	return nil
 }
 
@@ -62,6 +64,33 @@ func put(w *plugin.Response, r *plugin.Request) error {
 		return err
 	}
 	_, err = w.WriteString(strconv.FormatBool(ok) + " " + strconv.Itoa(len(got)))
+	return err
+}
+
+// hoard asks for a value of so many bytes n times at once, and answers with how many it got, and how many were refused.
+func hoard(w *plugin.Response, r *plugin.Request) error {
+	n, _ := strconv.Atoi(r.Query().Get("n"))
+	size, _ := strconv.Atoi(r.Query().Get("size"))
+	c := plugin.Cache{TTL: time.Hour}
+	if err := c.Put(r.Context(), "hoard", make([]byte, size)); err != nil {
+		return err
+	}
+	got, refused := 0, 0
+	var all sync.WaitGroup
+	for range n {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			switch b, ok, err := c.Get(r.Context(), "hoard"); {
+			case ok && len(b) == size:
+				got++ // goroutines of a guest take turns
+			case errors.Is(err, plugin.ErrLimit):
+				refused++
+			}
+		}()
+	}
+	all.Wait()
+	_, err := w.WriteString(strconv.Itoa(got) + " " + strconv.Itoa(refused))
 	return err
 }
 
