@@ -15,14 +15,18 @@ type threadClock struct {
 // lap is the CPU time since the lap before. When the goroutine has come to another thread meanwhile nobody knows, and it is otherwise.
 func (c *threadClock) lap(otherwise time.Duration) time.Duration {
 	var t unix.Timespec
+	thread := unix.Gettid()
 	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
 		return otherwise
 	}
-	thread, at := unix.Gettid(), time.Duration(t.Nano())
+	if unix.Gettid() != thread {
+		thread = 0 // it moved just now: whose clock that was nobody knows either
+	}
+	at := time.Duration(t.Nano())
 	used := at - c.at
-	if thread != c.thread {
+	if thread == 0 || thread != c.thread {
 		used = otherwise
 	}
 	c.thread, c.at = thread, at
-	return used
+	return max(used, 0) // a limit that could sink would never be met
 }

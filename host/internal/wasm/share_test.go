@@ -2,6 +2,7 @@ package wasm_test
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 	"testing"
@@ -71,4 +72,22 @@ func BenchmarkNeighbour(b *testing.B) {
 	b.Run("alone", run)
 	hog(b)
 	b.Run("beside", run)
+}
+
+// TestCPULimitHoldsInACrowd: guests that give way to each other all the time are still ended by limits.cpu.
+func TestCPULimitHoldsInACrowd(t *testing.T) {
+	k := startKitchen(t, func(o *wasm.Options) {
+		o.Fresh, o.CPU, o.Faults = true, 500*time.Millisecond, wasm.Faults{Row: 1000}
+	})
+	var group sync.WaitGroup
+	for range 4 * runtime.GOMAXPROCS(0) {
+		group.Go(func() {
+			_, err := k.do(t, "GET /loop", "")
+			var limit *wasm.CPUError
+			if !errors.As(err, &limit) {
+				t.Errorf("got %v, want a CPUError", err)
+			}
+		})
+	}
+	group.Wait()
 }
