@@ -35,6 +35,28 @@ func TestTrap(t *testing.T) {
 	}
 }
 
+// TestTrapsOnEverything: nobody is let in for a while, with a time to come back; an answer ends that.
+func TestTrapsOnEverything(t *testing.T) {
+	s := open(t, nil)
+	g := s.load(func(c *config.Plugin) { c.Isolation = "fresh" })
+	s.swap(g)
+	if got := g.Stats().Mode; got != "fresh" {
+		t.Fatalf("isolation: fresh serves %s", got)
+	}
+	for range 10 {
+		s.must("GET /exit").isDetail(t, 502, `Plugin "probe" failed (id `)
+	}
+	a := s.must("GET /word")
+	a.isDetail(t, 503, `Plugin "probe" fails on every request`)
+	if a.Header.Get("Retry-After") != "1" || g.Stats().Mode != "open" {
+		t.Errorf("Retry-After %q, and the plugin is %s", a.Header.Get("Retry-After"), g.Stats().Mode)
+	}
+	eventually(t, "an answer", func() bool { return s.must("GET /word").body == "hello" })
+	if got := g.Stats().Mode; got != "fresh" {
+		t.Errorf("after an answer it is %s", got)
+	}
+}
+
 // TestComputingOverItsLimit: the client learns which limit it was.
 func TestComputingOverItsLimit(t *testing.T) {
 	s := plugged(t, func(c *config.Plugin) { c.Limits.CPU = 50 * time.Millisecond })
