@@ -1,11 +1,14 @@
 package app_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -270,6 +273,25 @@ func TestProvidersThatMisbehave(t *testing.T) {
 			_, _ = w.Write([]byte(`{"results":[`))
 			for junk := []byte(`{"x":"` + strings.Repeat("x", 32<<10) + `"},`); r.Context().Err() == nil; {
 				if _, err := w.Write(junk); err != nil {
+					return
+				}
+			}
+		}, 502, false},
+		"a gigabyte": {func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Content-Length", strconv.Itoa(1<<30))
+			for spaces := bytes.Repeat([]byte(" "), 32<<10); r.Context().Err() == nil; {
+				if _, err := w.Write(spaces); err != nil {
+					return
+				}
+			}
+		}, 502, false},
+		"a bomb": {func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Content-Encoding", "gzip")
+			z := gzip.NewWriter(w)
+			for spaces := bytes.Repeat([]byte(" "), 1<<20); r.Context().Err() == nil; {
+				if _, err := z.Write(spaces); err != nil {
 					return
 				}
 			}
