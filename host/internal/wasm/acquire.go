@@ -5,9 +5,13 @@ import (
 	"time"
 )
 
-// saturated is how long events may lie in a mailbox before another worker joins. A worker that is awake serves
-// in batches, so few are better than many.
-const saturated = 2 * time.Millisecond
+// Another worker joins when events have lain in the mailbox for longer than saturated and the worker itself is why: it computes most of the
+// time. A worker that is awake serves in batches, so few are better than many; and where others have the processors, another worker would only be one
+// more to wait for them.
+const (
+	saturated     = 2 * time.Millisecond
+	saturatedLoad = 60 // percent
+)
 
 // acquire picks a worker and puts the call into it: the first that has room and keeps up. It waits while workers
 // are being started, and has another one started when all that run are behind.

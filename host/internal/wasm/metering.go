@@ -22,6 +22,9 @@ const (
 	// yieldAfter is how long a guest computes before others have their turn. Go's own scheduler would give it ten
 	// milliseconds, and a request that needs microseconds would wait for them.
 	yieldAfter = 150 * time.Microsecond
+
+	// loadSpan is what a worker's load is taken over.
+	loadSpan = 5 * time.Millisecond
 )
 
 // CPUError says that a worker used more CPU time for what it took at once than it may.
@@ -51,6 +54,8 @@ type gauge struct {
 	budget  int64
 	yielded int64 // when others last had their turn
 	charged int64 // until when the plugin's share was charged
+	span    int64 // when the span began that load is taken over
+	busy    int64 // nanoseconds computed in it
 	ticked  bool  // since the last take or the poll's start
 	wall    int64
 	clock   threadClock
@@ -78,9 +83,25 @@ func (w *worker) begin() {
 }
 
 func (w *worker) end() {
-	share := w.pool.share
-	share.Charge(time.Duration(w.pool.module.engine.nanotime() - w.gauge.charged))
-	share.Leave()
+	now := w.pool.module.engine.nanotime()
+	w.spent(now)
+	w.pool.share.Leave()
+	g := &w.gauge
+	w.computed.Store(0)
+	if span := now - g.span; span >= int64(loadSpan) {
+		w.load.Store(g.busy * 100 / span)
+		g.span, g.busy = now, 0
+	}
+}
+
+// spent notes that the guest has computed until now.
+func (w *worker) spent(now int64) {
+	g := &w.gauge
+	d := now - g.charged
+	g.charged = now
+	g.busy += d
+	w.computed.Add(d)
+	w.pool.share.Charge(time.Duration(d))
 }
 
 // next is called by each take: how many events it may give.
@@ -115,9 +136,8 @@ func tick(ctx context.Context, _ api.Module, stack []uint64) {
 	}
 	stack[0] = uint64(g.budget)
 	if g.wall-g.yielded > int64(yieldAfter) {
-		share := w.pool.share
-		share.Charge(time.Duration(g.wall - g.charged))
-		share.Yield()
+		w.spent(g.wall)
+		w.pool.share.Yield()
 		g.clock.lap(0) // what others used meanwhile is not the guest's
 		g.wall = w.pool.module.engine.nanotime()
 		g.yielded, g.charged = g.wall, g.wall

@@ -180,7 +180,8 @@ func (w *worker) look() (s sight) {
 	s.lives = w.fault == nil
 	s.why, s.worn = w.worn()
 	s.room = s.lives && w.calls < w.pool.options.InFlight && !(s.worn && s.why == wornMemory)
-	s.late = w.waiting != 0 && time.Duration(w.pool.module.engine.nanotime()-w.waiting) > saturated
+	s.late = w.waiting != 0 && (w.load.Load() >= saturatedLoad || w.computed.Load() > int64(saturated)) &&
+		time.Duration(w.pool.module.engine.nanotime()-w.waiting) > saturated
 	return s
 }
 

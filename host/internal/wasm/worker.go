@@ -37,14 +37,16 @@ type worker struct {
 	fetches  budget
 	outbound budget // bytes that its guest has handed over and that were not passed on yet
 
-	state   atomic.Int32
-	memory  atomic.Uint32 // bytes of linear memory after the last poll
-	settled atomic.Bool   // it has started
-	fresh   bool          // it serves one request; set before that, under pool.mu
-	born    int64         // when it had started, by the engine's clock
-	high    uint32        // bytes of memory beyond which it gets no request
-	closing atomic.Bool   // the worker is to end
-	closed  chan struct{} // closed when the instance is gone
+	state    atomic.Int32
+	memory   atomic.Uint32 // bytes of linear memory after the last poll
+	load     atomic.Int64  // percent of the last span that its guest has computed
+	computed atomic.Int64  // nanoseconds that its guest has computed in the poll under way
+	settled  atomic.Bool   // it has started
+	fresh    bool          // it serves one request; set before that, under pool.mu
+	born     int64         // when it had started, by the engine's clock
+	high     uint32        // bytes of memory beyond which it gets no request
+	closing  atomic.Bool   // the worker is to end
+	closed   chan struct{} // closed when the instance is gone
 
 	// Only the goroutine that polls touches these.
 	stack    [1]uint64
