@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // maxWorkers bounds the instances of one plugin: each has its own memory.
@@ -95,7 +96,7 @@ func (v *validator) isolation(p path, isolation string) {
 }
 
 func (v *validator) limits(p path, l Limits) {
-	v.size(p.key("memory"), l.Memory, 2*MiB, 4*GiB)
+	v.size(p.key("memory"), l.Memory, 2*MiB, 4095*MiB)
 	if l.Stack < 64*KiB || l.Stack > 32*MiB {
 		v.fault(p.key("stack"), "want 64KiB to 32MiB, past which the bound of the engine itself comes first, got %v", l.Stack)
 	}
@@ -111,8 +112,8 @@ func (v *validator) limits(p path, l Limits) {
 
 func (v *validator) recycle(p path, r Recycle) {
 	v.number(p.key("requests"), int64(r.Requests), 0, maxCount)
-	if r.Age < 0 {
-		v.fault(p.key("age"), "want 0, which is never, or a time such as 12h, got %v", r.Age)
+	if r.Age != 0 && r.Age < time.Second {
+		v.fault(p.key("age"), "want 0, which is never, or a time such as 12h, at least 1s, got %v", r.Age)
 	}
 }
 

@@ -90,6 +90,13 @@ func (c *call) wake() {
 	}
 }
 
+// begun says whether the answer has a head, or is about to end with the reason why not.
+func (c *call) begun() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.status != 0 || c.fault != nil
+}
+
 // fail ends the call from the host's side: what was not sent yet becomes an error of Serve.
 func (c *call) fail(fault error) {
 	c.mu.Lock()

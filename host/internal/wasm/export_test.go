@@ -36,7 +36,7 @@ func (p *Pool) Batch(req *Request, body []byte, n int) error {
 
 // Worker starts one more worker, as the pool would, and leaves it outside of the pool. The caller calls end.
 func (p *Pool) Worker(ctx context.Context) (end func(), err error) {
-	w, err := p.startWorker(ctx)
+	w, err := p.startWorker(ctx, false)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,7 +24,7 @@ func (p *Pool) serveFresh(c *call, sink Sink) error {
 		}
 	}
 	defer p.slots.Release(1)
-	w, err := p.startWorker(ctx)
+	w, err := p.startWorker(ctx, true)
 	if err != nil {
 		return c.whyNot(ctx, err)
 	}
@@ -33,12 +34,27 @@ func (p *Pool) serveFresh(c *call, sink Sink) error {
 	}
 	defer p.drop(w)
 	defer context.AfterFunc(c.ctx, func() { w.closing.Store(true) })() // there is nobody else to compute for
+	var late atomic.Bool
+	if !c.due.IsZero() { // the goroutine that waits for the time may be the one that computes
+		timer := time.AfterFunc(time.Until(c.due), func() {
+			if !c.begun() {
+				late.Store(true)
+				w.closing.Store(true)
+			}
+		})
+		defer timer.Stop()
+	}
 	if !w.admit(c) {
 		return errUndelivered
 	}
 	err = c.serve(sink)
-	if c.ctx.Err() != nil && errors.Is(err, errStopped) {
+	switch {
+	case !errors.Is(err, errStopped):
+		return err
+	case c.ctx.Err() != nil:
 		return ErrGone
+	case late.Load():
+		return ErrTimeout
 	}
 	return err
 }
@@ -81,7 +97,6 @@ func (p *Pool) keep(w *worker) error {
 	if p.closed {
 		return errStopped
 	}
-	w.fresh = true
 	p.fresh[w] = struct{}{}
 	return nil
 }
@@ -99,8 +114,9 @@ func outcomeOf(err error) outcome {
 	var fresh *FreshError
 	var pipe *PipeError
 	var answer *AnswerError
+	var headers *HeadersError
 	switch {
-	case err == nil, errors.Is(err, errGuestAborted), errors.As(err, &pipe), errors.As(err, &answer):
+	case err == nil, errors.Is(err, errGuestAborted), errors.As(err, &pipe), errors.As(err, &answer), errors.As(err, &headers):
 		return answered
 	case errors.As(err, &trap), errors.As(err, &fresh), errors.Is(err, errUndelivered):
 		return trapped

@@ -51,18 +51,19 @@ type guard struct {
 	alone bool        // each request is always alone: isolation fresh
 	calm  atomic.Bool // there is nothing to look at
 
-	mu      sync.Mutex // guards what follows
-	traps   []time.Time
-	until   time.Time // requests are alone until then; zero is not
-	row     int
-	open    time.Time     // nobody is let in until then, while rest is not zero
-	rest    time.Duration // zero: requests are let in
-	probing bool          // the one that finds out is under way
+	mu    sync.Mutex // guards what follows
+	traps []time.Time
+	until time.Time // requests are alone until then; zero is not
+	row   int
+	open  time.Time     // nobody is let in until then, while rest is not zero
+	rest  time.Duration // zero: requests are let in
+	probe int           // the newest of those that find out; another may when rest has passed
 }
 
 // pass is what a request is let in with. Whoever has it calls guard.done.
 type pass struct {
-	fresh, probe bool
+	fresh bool
+	probe int // which of those that find out; 0 is none
 }
 
 // outcome is what a request says about its plugin.
@@ -90,11 +91,10 @@ func (g *guard) admit(now time.Time) (pass, error) {
 	switch {
 	case g.rest > 0 && now.Before(g.open):
 		return pass{}, &OpenError{g.open.Sub(now)}
-	case g.rest > 0 && g.probing:
-		return pass{}, &OpenError{g.rules.Rest}
 	case g.rest > 0:
-		g.probing = true
-		return pass{fresh: true, probe: true}, nil
+		g.open = now.Add(g.rest) // it may take as long as its client likes; others do not wait for it longer than this
+		g.probe++
+		return pass{fresh: true, probe: g.probe}, nil
 	case g.alone || now.Before(g.until):
 		return pass{fresh: true}, nil
 	}
@@ -125,10 +125,12 @@ func (g *guard) done(p pass, o outcome, now time.Time) (opened, closed bool) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if p.probe {
-		g.probing = false
-	}
+	newest := p.probe != 0 && p.probe == g.probe
 	switch o {
+	case neither:
+		if newest {
+			g.open = now // it found out nothing
+		}
 	case answered:
 		closed = g.rest > 0
 		g.row, g.rest = 0, 0
@@ -136,9 +138,10 @@ func (g *guard) done(p pass, o outcome, now time.Time) (opened, closed bool) {
 		g.row++
 		if !g.alone {
 			g.until = now.Add(g.rules.Quiet)
+			g.calm.Store(false) // it may have been let in before the quiet time was over
 		}
 		switch {
-		case p.probe:
+		case newest && g.rest > 0:
 			g.rest = min(2*g.rest, g.rules.RestMax)
 		case g.rest == 0 && g.row >= g.rules.Row:
 			g.rest, opened = g.rules.Rest, true

@@ -59,7 +59,7 @@ func TestGuard(t *testing.T) {
 					if open.RetryAfter <= 0 || open.RetryAfter > rules.RestMax {
 						t.Errorf("step %d: come back in %v", i, open.RetryAfter)
 					}
-				case p.probe:
+				case p.probe != 0:
 					got = "probe"
 				case p.fresh:
 					got = "fresh"
@@ -84,7 +84,7 @@ func TestGuardProbesOneAtATime(t *testing.T) {
 	}
 	now = now.Add(2 * time.Second)
 	probe, err := g.admit(now)
-	if err != nil || !probe.probe {
+	if err != nil || probe.probe == 0 {
 		t.Fatalf("%+v, %v", probe, err)
 	}
 	if _, err := g.admit(now); err == nil {
@@ -92,5 +92,27 @@ func TestGuardProbesOneAtATime(t *testing.T) {
 	}
 	if _, closed := g.done(probe, answered, now); !closed {
 		t.Error("its answer does not close it")
+	}
+}
+
+// A lonely request that outlives the quiet time and traps then: what state says and what admit does differ.
+func TestGuardTakesALatePass(t *testing.T) {
+	g, start := newGuard(false, Faults{Traps: 1, Quiet: time.Minute, Row: 1, Rest: time.Second}), time.Now()
+	g.trap(start)
+	late, _ := g.admit(start)
+	after := start.Add(61 * time.Second)
+	if p, _ := g.admit(after); p.fresh {
+		t.Fatal("still alone")
+	}
+	opened, _ := g.done(late, trapped, after)
+	p, err := g.admit(after)
+	if opened && err == nil && !p.fresh {
+		t.Error("the breaker says it opened, and lets requests in to shared workers")
+	}
+}
+
+func TestHeadersOverTheLimitAreAnAnswer(t *testing.T) {
+	if outcomeOf(&HeadersError{1}) != answered {
+		t.Error("a guest that answered with headers over the limit did not live, it says")
 	}
 }

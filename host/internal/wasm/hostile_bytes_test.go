@@ -120,7 +120,7 @@ func hostileBytes() map[string]hostileModule {
 		p.data = append(p.data, slices.Concat([]byte{0}, i32const(5<<16-1), []byte{0x0b}, name("xy")))
 	})
 	add("memory over the limit", "limits.memory", func(p *parts) { p.memories[0] = slices.Concat([]byte{0}, uleb(1024)) })
-	add("memory of 4 GiB", "limits.memory", func(p *parts) { p.memories[0] = slices.Concat([]byte{0}, uleb(65536)) })
+	add("memory of 4 GiB", "MaxMemoryPages", func(p *parts) { p.memories[0] = slices.Concat([]byte{0}, uleb(65536)) })
 	add("memory of no size", "memory", func(p *parts) { p.memories[0] = slices.Concat([]byte{0}, uleb(1<<32-1)) })
 	add("two memories", "memor", func(p *parts) { p.memories = append(p.memories, []byte{0, 1}) })
 	add("memory of 64 bits", "unsupported", func(p *parts) { p.memories[0] = []byte{4, 5} })

@@ -64,7 +64,9 @@ func importTake(w *worker, m api.Memory, stack []uint64) int32 {
 	if !ok {
 		return negative(abi.Fault)
 	}
-	return int32(w.take(records, data))
+	n := w.take(records, data)
+	w.worked(callCost + n*abi.EventSize)
+	return int32(n)
 }
 
 func importSubmit(w *worker, m api.Memory, stack []uint64) int32 {
@@ -82,6 +84,7 @@ func importSubmit(w *worker, m api.Memory, stack []uint64) int32 {
 		o.Get(records)
 		o.Result = negative(w.submit(m, &o))
 		o.Put(records)
+		w.worked(callCost + int(o.Fields.Len) + int(o.Body.Len))
 		if o.Result == 0 {
 			accepted++
 		}
@@ -98,6 +101,7 @@ func importRespond(w *worker, m api.Memory, stack []uint64) int32 {
 	if !ok {
 		return negative(abi.Fault)
 	}
+	w.worked(callCost + len(fields) + len(body))
 	c := w.call(stack[0])
 	if c == nil {
 		return negative(abi.NotFound)
@@ -110,6 +114,7 @@ func importLog(w *worker, m api.Memory, stack []uint64) int32 {
 	if !ok {
 		return negative(abi.Fault)
 	}
+	w.worked(lineCost + len(text))
 	id := ""
 	if c := w.call(stack[0]); c != nil {
 		id = c.req.ID

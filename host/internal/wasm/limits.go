@@ -53,7 +53,8 @@ func (c *limitCounts) ended(err error) {
 		return
 	}
 	var trap *TrapError
-	if errors.As(err, &trap) {
+	var fresh *FreshError
+	if errors.As(err, &trap) || errors.As(err, &fresh) {
 		return
 	}
 	var cpu *CPUError

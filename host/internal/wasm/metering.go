@@ -37,7 +37,7 @@ func (e *CPUError) Error() string {
 
 func meterModule(binary []byte) (meter.Result, error) {
 	o := meter.DefaultOptions()
-	o.MaxMemoryPages = 1 << 16 // what a worker really gets is limits.memory
+	o.MaxMemoryPages = 1<<16 - 1 // what a worker really gets is limits.memory; the size of one page more would be 0 in 32 bits
 	return meter.Rewrite(binary, o)
 }
 
@@ -56,6 +56,7 @@ type gauge struct {
 	charged int64 // until when the plugin's share was charged
 	span    int64 // when the span began that load is taken over
 	busy    int64 // nanoseconds computed in it
+	work    int   // bytes that host functions handled since the last look at the limits
 	ticked  bool  // since the last take or the poll's start
 	wall    int64
 	clock   threadClock
@@ -135,6 +136,29 @@ func tick(ctx context.Context, _ api.Module, stack []uint64) {
 		g.budget = max(g.budget/2, budgetMin)
 	}
 	stack[0] = uint64(g.budget)
+	w.yield()
+}
+
+// What host functions do at a guest's wish is the guest's computing too, and no tick comes within it. Their work is measured in bytes handled.
+const (
+	lookAfter = 16 << 10 // bytes between two looks at the limits
+	callCost  = 64       // of a call, beside the bytes that it hands over
+	lineCost  = 1 << 10  // of a line that is logged
+)
+
+// worked is called by host functions for the bytes that they handle. No lock is held then: it may wait for the worker's turn, or end it.
+func (w *worker) worked(bytes int) {
+	g := &w.gauge
+	if g.work += bytes; g.work >= lookAfter {
+		g.work = 0
+		w.spend()
+		w.yield()
+	}
+}
+
+// yield gives others their turn when the guest has computed for a while.
+func (w *worker) yield() {
+	g := &w.gauge
 	if g.wall-g.yielded > int64(yieldAfter) {
 		w.spent(g.wall)
 		w.pool.share.Yield()
@@ -144,8 +168,7 @@ func tick(ctx context.Context, _ api.Module, stack []uint64) {
 	}
 }
 
-// spend charges what was computed since the last time, and ends the worker when that is too much or it is to end. Host
-// functions that work for long at a guest's wish call it too.
+// spend charges what was computed since the last time, and ends the worker when that is too much or it is to end.
 func (w *worker) spend() time.Duration {
 	if w.closing.Load() {
 		panic(errStopped)

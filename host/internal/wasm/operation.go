@@ -91,6 +91,7 @@ func (w *worker) readied(failed uint32, reason []byte) abi.Code {
 		return abi.State
 	}
 	w.readySaid = true
+	w.began(w.mod.Memory().Size())
 	w.ready <- err // it has room for the one
 	return abi.OK
 }

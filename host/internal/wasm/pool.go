@@ -117,7 +117,7 @@ func (m *Module) Start(ctx context.Context, o Options) (*Pool, error) {
 	if n := abi.BlockSize(p.configFields); n > abi.MaxBlock || len(p.configFields) > abi.MaxFields {
 		return nil, fmt.Errorf("the plugin's configuration takes %d bytes with its routes, over the %d that the ABI carries", n, abi.MaxBlock)
 	}
-	w, err := p.startWorker(ctx)
+	w, err := p.startWorker(ctx, false)
 	if err != nil {
 		return nil, err
 	}

@@ -36,11 +36,11 @@ func (w *worker) worn() (why int, yes bool) {
 	switch {
 	case w.fault != nil:
 		return 0, false
-	case w.memory.Load() > w.high && w.served > 0:
+	case w.memory.Load() > w.high.Load() && w.served > 0:
 		return wornMemory, true
 	case r.Requests > 0 && w.served >= r.Requests:
 		return wornRequests, true
-	case r.Age > 0 && w.pool.module.engine.nanotime()-w.born > int64(r.Age):
+	case r.Age > 0 && w.served > 0 && w.pool.module.engine.nanotime()-w.born.Load() > int64(r.Age):
 		return wornAge, true
 	}
 	return 0, false

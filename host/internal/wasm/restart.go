@@ -61,7 +61,7 @@ func (p *Pool) startLater(delay time.Duration) (*worker, error) {
 	case <-p.stopped.Done():
 		return nil, errStopped
 	}
-	w, err := p.startWorker(p.stopped)
+	w, err := p.startWorker(p.stopped, false)
 	if err != nil {
 		return nil, err
 	}

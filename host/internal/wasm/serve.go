@@ -53,6 +53,9 @@ func (p *Pool) serve(ctx context.Context, req *Request, first firstBytes, sink S
 			return err
 		}
 		if try == maxHandovers {
+			if !first.whole {
+				req.Body.Close()
+			}
 			return errors.Join(ErrNoWorker, errUndelivered)
 		}
 	}
@@ -141,7 +144,9 @@ func (c *call) serve(sink Sink) error {
 	err := c.answer(c.ctx, sink)
 	c.finish(err)
 	if upload != nil {
-		body.Close()
+		if !errors.Is(err, errUndelivered) { // then another worker reads it; nothing was read here, since no guest gave credit
+			body.Close()
+		}
 		<-upload
 	}
 	return err

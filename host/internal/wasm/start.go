@@ -15,10 +15,11 @@ import (
 )
 
 // startWorker makes an instance, shakes hands, hands over the configuration and waits for the guest's READY.
-func (p *Pool) startWorker(ctx context.Context) (_ *worker, err error) {
+func (p *Pool) startWorker(ctx context.Context, fresh bool) (_ *worker, err error) {
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
 	w := &worker{
 		pool:   p,
+		fresh:  fresh,
 		stop:   stop,
 		closed: make(chan struct{}),
 		ops:    map[uint64]*operation{},
@@ -53,10 +54,13 @@ func (p *Pool) startWorker(ctx context.Context) (_ *worker, err error) {
 	}
 	w.end()
 	if err != nil {
+		p.limits.ended(err)
 		return nil, err
 	}
 	w.poll = w.mod.ExportedFunction(abi.ExportPoll)
-	w.state.Store(idle)
+	w.began(w.mod.Memory().Size())
+	w.settled.Store(image != nil)
+	w.state.Store(idle) // from here on somebody else may poll
 	if image != nil {
 		w.wakeAt(image.due)
 	} else if err := w.configure(ctx); err != nil {
@@ -65,12 +69,16 @@ func (p *Pool) startWorker(ctx context.Context) (_ *worker, err error) {
 	if !hurry() { // it is ending already
 		return nil, fmt.Errorf("start the plugin: %w", context.Cause(ctx))
 	}
-	size := w.mod.Memory().Size()
-	w.memory.Store(size)
-	w.high, w.born = highWater(size, p.options.Memory), p.module.engine.nanotime()
 	w.settled.Store(true)
 	started = true
 	return w, nil
+}
+
+// began notes what the worker is measured by later. The goroutine that polls calls it, or nobody polls yet.
+func (w *worker) began(size uint32) {
+	w.memory.Store(size)
+	w.high.Store(highWater(size, w.pool.options.Memory))
+	w.born.Store(w.pool.module.engine.nanotime())
 }
 
 // configure hands over the configuration and waits for the guest's READY.

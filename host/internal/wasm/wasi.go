@@ -36,7 +36,8 @@ const (
 	maxSubscriptions = 4096
 	maxVectors       = 1024     // of one fd_write
 	maxWritten       = 64 << 10 // bytes that one fd_write takes; the guest calls again for the rest
-	maxRandom        = 64 << 10 // random bytes between two looks at the worker's limits
+	maxRandom        = 16 << 10 // random bytes made at once
+	lineFactor       = 16       // a byte written may be a line of its own
 )
 
 // instantiateWASI offers WASI by name, without files, arguments or environment, and puts the idle descriptor in:
@@ -101,6 +102,7 @@ func pollOneoff(ctx context.Context, m api.Module, stack []uint64) {
 		stack[0] = errnoInval
 		return
 	}
+	w.worked(int(n) * callCost)
 	clock, delay := nextClock(subscriptions, w.pool.module.engine.nanotime)
 	busy := clock && delay == 0
 	if !busy {
@@ -172,6 +174,7 @@ func fdRead(ctx context.Context, m api.Module, stack []uint64) {
 		stack[0] = errnoBadf
 		return
 	}
+	w.worked(callCost)
 	w.readable = !w.readable
 	if w.readable {
 		stack[0] = errnoAgain
@@ -211,8 +214,14 @@ func fdWrite(ctx context.Context, m api.Module, stack []uint64) {
 			return
 		}
 		text = text[:min(len(text), int(maxWritten-written))]
-		w.streams[fd-1].write(text)
+		for rest := text; len(rest) > 0; {
+			part := rest[:min(len(rest), lineCost)]
+			w.streams[fd-1].write(part)
+			w.worked(lineCost + len(part)*lineFactor)
+			rest = rest[len(part):]
+		}
 		written += uint32(len(text))
+		w.worked(callCost)
 	}
 	if !memory.WriteUint32Le(counted, written) {
 		return
@@ -231,9 +240,8 @@ func randomGet(ctx context.Context, m api.Module, stack []uint64) {
 	for len(b) > 0 {
 		part := b[:min(len(b), maxRandom)]
 		_, _ = rand.Read(part) // it never fails
-		if b = b[len(part):]; len(b) > 0 {
-			w.spend()
-		}
+		b = b[len(part):]
+		w.worked(callCost + len(part))
 	}
 	stack[0] = errnoSuccess
 }

@@ -43,8 +43,8 @@ type worker struct {
 	computed atomic.Int64  // nanoseconds that its guest has computed in the poll under way
 	settled  atomic.Bool   // it has started
 	fresh    bool          // it serves one request; set before that, under pool.mu
-	born     int64         // when it had started, by the engine's clock
-	high     uint32        // bytes of memory beyond which it gets no request
+	born     atomic.Int64  // when it had started, by the engine's clock
+	high     atomic.Uint32 // bytes of memory beyond which it gets no request
 	closing  atomic.Bool   // the worker is to end
 	closed   chan struct{} // closed when the instance is gone
 
@@ -158,6 +158,7 @@ func (w *worker) run(rounds int) {
 			w.cpuLimit = limit
 		}
 		w.begin()
+		w.refused = false
 		err := w.enter(w.poll, w.stack[:])
 		w.end()
 		if err != nil {
@@ -246,10 +247,9 @@ func (w *worker) die(fault error) {
 	if w.timer != nil {
 		w.timer.Stop()
 	}
-	var calls []*call
-	for i := range w.slots {
+	for i := range w.slots { // before their operations end, so that nobody takes that for the reason
 		if c := w.slots[i].call; c != nil {
-			calls = append(calls, c)
+			c.fail(fault)
 		}
 	}
 	for _, o := range w.ops {
@@ -263,9 +263,6 @@ func (w *worker) die(fault error) {
 	w.box = mailbox{}
 	w.mu.Unlock()
 	w.stop()
-	for _, c := range calls {
-		c.fail(fault)
-	}
 	if w.mod != nil {
 		_ = w.mod.Close(context.Background())
 	}
