@@ -71,7 +71,13 @@ func Fetch(ctx context.Context, c *Call) (*Reply, error) {
 		return nil, scopeError(ctx.Err())
 	}
 	op := newFetch(s, c.Window)
-	if err := op.start(c); err != nil {
+	s.rt.mu.Lock()
+	err := op.describe(c)
+	if err == nil {
+		err = op.start(c)
+	}
+	s.rt.mu.Unlock()
+	if err != nil {
 		return nil, err
 	}
 	if ctx != context.Context(s) {
@@ -108,17 +114,20 @@ func newFetch(s *scope, window int) *operation {
 	return op
 }
 
-// start submits the call.
-func (op *operation) start(c *Call) error {
-	rt := op.scope.rt
-	rt.mu.Lock()
-	defer rt.mu.Unlock()
+// describe makes the call's fields. Called with mu held.
+func (op *operation) describe(c *Call) error {
 	if op.scope.err != nil {
 		return scopeError(op.scope.err)
 	}
-	if !rt.encodeCall(c) {
+	if !op.scope.rt.encodeCall(c) {
 		return &FetchError{Code: abi.Invalid, Text: "fetch: the URL and the headers are over 64 KiB, or over 1024 headers"}
 	}
+	return nil
+}
+
+// start submits the call that was described. Called with mu held.
+func (op *operation) start(c *Call) error {
+	rt := op.scope.rt
 	if !rt.attach(op) {
 		return &FetchError{Code: abi.Limit, Text: "fetch: too many operations"}
 	}
@@ -176,25 +185,32 @@ func (rt *runtime) encodeCall(c *Call) bool {
 	if method == "" {
 		method = "GET"
 	}
-	rt.fields = append(rt.fields[:0], abi.Field{Name: ":method", Value: method}, abi.Field{Name: ":url", Value: c.URL})
+	rt.field(":method", method)
+	rt.field(":url", c.URL)
 	redirects := c.Redirects
 	if redirects == 0 && (method == "GET" || method == "HEAD") {
 		redirects = defaultRedirects
 	}
 	if redirects > 0 {
-		rt.fields = append(rt.fields, abi.Field{Name: ":redirects", Value: strconv.Itoa(redirects)})
+		rt.field(":redirects", strconv.Itoa(redirects))
 	}
 	if c.Idempotent {
-		rt.fields = append(rt.fields, abi.Field{Name: ":idempotent", Value: "1"})
+		rt.field(":idempotent", "1")
 	}
 	return rt.encode(c.Header)
 }
 
+// field adds one to the scratch. Called with mu held.
+//
+//go:noinline
+func (rt *runtime) field(name, value string) {
+	rt.fields = append(rt.fields, abi.Field{Name: name, Value: value})
+}
+
 // encode makes the field block of rt.fields and header in the runtime's scratch. It reports false when that is over the limits. Called with mu held.
 func (rt *runtime) encode(header Header) bool {
-	for _, f := range header {
-		f.Name = strings.ToLower(f.Name)
-		rt.fields = append(rt.fields, f)
+	for i := range header {
+		rt.field(strings.ToLower(header[i].Name), header[i].Value)
 	}
 	fits := len(rt.fields) <= abi.MaxFields && abi.BlockSize(rt.fields) <= abi.MaxBlock
 	rt.block = rt.block[:0]
