@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -24,6 +23,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/patchbay-run/patchbay/host/internal/guesttest"
+	"github.com/patchbay-run/patchbay/host/internal/logtest"
 )
 
 // The secrets of the test: from a variable, from a file that changes, and one with all that is escaped somewhere.
@@ -196,7 +196,7 @@ plugins:
 	put(file, conf)
 
 	public, admin := freeAddr(t), freeAddr(t)
-	var out, errs output
+	var out, errs logtest.Buffer
 	cmd := exec.Command("patchbay", "serve", "--config", file, "--listen", public, "--set", "admin.listen="+admin)
 	cmd.Env = []string{"FROM_ENV=" + fromEnv, "ESCAPED=" + escaped, "HTTP_PROXY=http://127.0.0.1:1"}
 	cmd.Stdout, cmd.Stderr = &out, &errs
@@ -331,7 +331,7 @@ plugins:
 	if err := <-ended; err != nil {
 		t.Errorf("the server ended with %v", err)
 	}
-	for name, stream := range map[string]*output{"standard output": &out, "standard error": &errs} {
+	for name, stream := range map[string]*logtest.Buffer{"standard output": &out, "standard error": &errs} {
 		for line := range strings.Lines(stream.String()) {
 			if found := told(line); len(found) > 0 {
 				t.Errorf("%s tells %q: %.1500s", name, found, line)
@@ -349,22 +349,4 @@ plugins:
 	if lines := strings.Count(errs.String(), "\n"); lines < 100 || stars < 100 {
 		t.Errorf("%d lines were logged, %d answers had stars: too few to mean something", lines, stars)
 	}
-}
-
-// output is what a process said.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
 }

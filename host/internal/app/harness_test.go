@@ -1,7 +1,6 @@
 package app_test
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -21,6 +20,7 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/app"
 	"github.com/patchbay-run/patchbay/host/internal/config"
 	"github.com/patchbay-run/patchbay/host/internal/guesttest"
+	"github.com/patchbay-run/patchbay/host/internal/logtest"
 )
 
 // patience keeps a broken test from hanging; nothing is expected to take that long.
@@ -127,7 +127,7 @@ type patchbay struct {
 	admin  string
 	token  string
 	file   string // its configuration
-	log    *buffer
+	log    *serverLog
 	reload chan os.Signal
 	client *http.Client
 	stop   func() error // ends Run, and gives what it returned
@@ -145,7 +145,7 @@ func serve(t *testing.T, s setup, environ ...string) *patchbay {
 func serveAt(t *testing.T, file string, environ ...string) *patchbay {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
-	p := &patchbay{T: t, file: file, log: &buffer{}, reload: make(chan os.Signal, 1)}
+	p := &patchbay{T: t, file: file, log: &serverLog{}, reload: make(chan os.Signal, 1)}
 	log := slog.New(slog.NewJSONHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	a, err := app.New(t.Context(), app.Options{Config: config.Options{File: file, Environ: environ}, Version: "test", Log: log})
 	if err != nil {
@@ -377,29 +377,14 @@ func replace(t testing.TB, file, text string) {
 	}
 }
 
-// buffer is a bytes.Buffer for many.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
+// serverLog is what the server logged.
+type serverLog struct{ logtest.Buffer }
 
 // problems are the first lines of the log that tell of something wrong, the beginning of each.
-func (b *buffer) problems() string {
+func (l *serverLog) problems() string {
 	var out strings.Builder
 	n := 0
-	for line := range strings.Lines(b.String()) {
+	for line := range strings.Lines(l.String()) {
 		if n < 5 && !strings.Contains(line, `"level":"DEBUG"`) && !strings.Contains(line, `"level":"INFO"`) {
 			n++
 			fmt.Fprintln(&out, line[:min(len(line), 1000)])

@@ -20,6 +20,7 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/capability"
 	"github.com/patchbay-run/patchbay/host/internal/config"
 	"github.com/patchbay-run/patchbay/host/internal/guesttest"
+	"github.com/patchbay-run/patchbay/host/internal/logtest"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
@@ -30,7 +31,7 @@ type keeper struct {
 	*wasm.Pool
 	cache   *cache.Cache
 	refused *capability.Refusals
-	log     *logged
+	log     *logtest.Buffer
 
 	fetches atomic.Int32
 	begun   chan bool // gets a value for each fetch, if not nil
@@ -54,7 +55,7 @@ func startKeeper(t *testing.T, workers, inFlight int, grant config.Bytes, change
 		t.Fatal(err)
 	}
 	t.Cleanup(module.Release)
-	k := &keeper{T: t, cache: cache.New(nil), refused: &capability.Refusals{}, log: &logged{}, free: make(chan string)}
+	k := &keeper{T: t, cache: cache.New(nil), refused: &capability.Refusals{}, log: &logtest.Buffer{}, free: make(chan string)}
 	t.Cleanup(k.cache.Close)
 	log := slog.New(slog.NewTextHandler(k.log, nil))
 	table := capability.For(capability.NewHost(&capability.Parts{Cache: k.cache}), capability.Plugin{

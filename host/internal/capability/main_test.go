@@ -20,6 +20,7 @@ import (
 
 	"github.com/patchbay-run/patchbay/host/internal/capability"
 	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/logtest"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
@@ -43,7 +44,7 @@ type guest struct {
 	host    *capability.Host
 	fetch   wasm.Capability
 	refused *capability.Refusals
-	log     *logged
+	log     *logtest.Buffer
 }
 
 func (s setup) guest(t testing.TB) *guest {
@@ -61,31 +62,13 @@ func (s setup) guest(t testing.TB) *guest {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &guest{refused: &capability.Refusals{}, log: &logged{}}
+	g := &guest{refused: &capability.Refusals{}, log: &logtest.Buffer{}}
 	g.host = capability.NewHost(&capability.Parts{Upstreams: set, Client: c, Named: s.named, Secrets: secrets})
 	g.fetch = capability.For(g.host, capability.Plugin{
 		Name: "probe", Grant: config.Grant{Fetch: s.grant}, Refused: g.refused,
 		Log: slog.New(slog.NewTextHandler(g.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}).Slow[abi.OpFetch]
 	return g
-}
-
-// logged is everything that was logged.
-type logged struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // ask is a fetch. extra are names and values of headers, in turn.

@@ -18,28 +18,12 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/capability"
 	"github.com/patchbay-run/patchbay/host/internal/config"
 	"github.com/patchbay-run/patchbay/host/internal/guesttest"
+	"github.com/patchbay-run/patchbay/host/internal/logtest"
 	"github.com/patchbay-run/patchbay/host/internal/plugin"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
-
-type logged struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 // warm is the engine of all tests, which keeps the kitchen compiled: under the race detector that takes longer than most of them.
 var warm engine
@@ -76,14 +60,14 @@ func (e *engine) close() error {
 	return e.engine.Close()
 }
 
-func newLoader(t *testing.T) (*plugin.Loader, *logged) {
+func newLoader(t *testing.T) (*plugin.Loader, *logtest.Buffer) {
 	t.Helper()
 	set, err := upstream.New(config.Client{MaxConns: 1}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(set.Close)
-	log := &logged{}
+	log := &logtest.Buffer{}
 	l := &plugin.Loader{Engine: warm.open(t), Log: slog.New(slog.NewTextHandler(log, nil))}
 	l.Host = capability.NewHost(&capability.Parts{Upstreams: set, Secrets: secrets(t, "KEY=x")})
 	return l, log

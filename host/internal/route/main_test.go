@@ -2,7 +2,6 @@ package route_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,6 +21,7 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/capability"
 	"github.com/patchbay-run/patchbay/host/internal/config"
 	"github.com/patchbay-run/patchbay/host/internal/guesttest"
+	"github.com/patchbay-run/patchbay/host/internal/logtest"
 	"github.com/patchbay-run/patchbay/host/internal/plugin"
 	"github.com/patchbay-run/patchbay/host/internal/route"
 	"github.com/patchbay-run/patchbay/host/internal/server"
@@ -83,7 +83,7 @@ type site struct {
 	loader  *plugin.Loader
 	tracker *telemetry.Tracker
 	host    map[string]http.Handler
-	log     *logged
+	log     *logtest.Buffer
 	client  *http.Client
 	addr    string
 }
@@ -91,7 +91,7 @@ type site struct {
 // open starts a server without a table.
 func open(t *testing.T, change func(*config.Server)) *site {
 	t.Helper()
-	s := &site{t: t, log: &logged{}}
+	s := &site{t: t, log: &logtest.Buffer{}}
 	log := slog.New(slog.NewTextHandler(s.log, nil))
 
 	set, err := upstream.New(config.Client{MaxConns: 1}, nil, nil)
@@ -277,22 +277,4 @@ func eventually(t testing.TB, what string, cond func() bool) {
 			t.Fatal("still not: ", what)
 		}
 	}
-}
-
-// logged is everything that was logged.
-type logged struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

@@ -2,7 +2,6 @@ package telemetry_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/patchbay-run/patchbay/host/internal/logtest"
 	"github.com/patchbay-run/patchbay/host/internal/telemetry"
 )
 
@@ -306,16 +306,7 @@ func TestRoutesAreBoundedAndAddUp(t *testing.T) {
 }
 
 // lines is a log that can be read as JSON objects.
-type lines struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
+type lines struct{ logtest.Buffer }
 
 func (l *lines) logger() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -323,9 +314,7 @@ func (l *lines) logger() *slog.Logger {
 
 func (l *lines) all(t *testing.T) (out []map[string]any) {
 	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	sc := bufio.NewScanner(bytes.NewReader(l.buf.Bytes()))
+	sc := bufio.NewScanner(strings.NewReader(l.String()))
 	for sc.Scan() {
 		var m map[string]any
 		if err := json.Unmarshal(sc.Bytes(), &m); err != nil {
@@ -379,7 +368,7 @@ func TestAccessLine(t *testing.T) {
 			if got[0]["status"] != tc.status || got[0]["left"] != tc.left || got[0]["route"] != "POST /secret/{id}" || got[0]["method"] != "POST" {
 				t.Errorf("line %v, want status %v left %v", got[0], tc.status, tc.left)
 			}
-			if raw := log.buf.String(); strings.Contains(raw, "private") || strings.Contains(raw, "alice") {
+			if raw := log.String(); strings.Contains(raw, "private") || strings.Contains(raw, "alice") {
 				t.Errorf("the line tells too much: %s", raw)
 			}
 			if s := tr.Snapshot(); s.InFlight != 0 {

@@ -1,7 +1,9 @@
 package wasm_test
 
 import (
+	"context"
 	"errors"
+	"io"
 	"testing"
 	"time"
 
@@ -65,5 +67,56 @@ func TestTrapsOnEverything(t *testing.T) {
 	}
 	if got := k.Stats().Mode; got != "degraded" {
 		t.Errorf("after an answer the plugin is %s", got)
+	}
+}
+
+// slowUpload is a body that comes to its end when the gate opens.
+type slowUpload struct{ gate chan struct{} }
+
+func (s *slowUpload) Read([]byte) (int, error) { <-s.gate; return 0, io.EOF }
+func (s *slowUpload) Close() error             { return nil }
+func (s *slowUpload) Duplex()                  {}
+
+// TestSlowUploadHoldsNoBreakerOpen: while one client, whose request is to find out whether the plugin answers again, sends its body slowly, others may try.
+func TestSlowUploadHoldsNoBreakerOpen(t *testing.T) {
+	k := startKitchen(t, func(o *wasm.Options) {
+		o.Fresh = true
+		o.Faults = wasm.Faults{Row: 1, Rest: time.Millisecond, RestMax: 2 * time.Millisecond}
+	})
+	_, _ = k.do(t, "GET /exit", "")
+	time.Sleep(10 * time.Millisecond)
+	b := &slowUpload{make(chan struct{})}
+	done := make(chan struct{})
+	go func() { defer close(done); _ = k.Serve(t.Context(), k.request(t, "POST /echo", b), &answer{}) }()
+	time.Sleep(time.Second) // 500 times RestMax
+	_, err := k.do(t, "GET /word", "")
+	close(b.gate)
+	<-done
+	if err != nil {
+		t.Errorf("a second later: %v", err)
+	}
+}
+
+// TestStreamHoldsNoBreakerOpen: nor while that one is answered by a stream.
+func TestStreamHoldsNoBreakerOpen(t *testing.T) {
+	k := startKitchen(t, func(o *wasm.Options) {
+		o.Fresh = true
+		o.Faults = wasm.Faults{Row: 1, Rest: time.Millisecond, RestMax: 2 * time.Millisecond}
+	})
+	_, _ = k.do(t, "GET /exit", "")
+	time.Sleep(10 * time.Millisecond)
+	ctx, leave := context.WithCancel(t.Context())
+	head, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = k.Serve(ctx, k.request(t, "GET /stream?n=100000", nil), &answer{onHead: func() { close(head) }})
+	}()
+	<-head
+	time.Sleep(time.Second)
+	_, err := k.do(t, "GET /word", "")
+	leave()
+	<-done
+	if err != nil {
+		t.Errorf("a second after the probe's head: %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -170,5 +171,35 @@ func TestOpenRefusesAFolderOthersMayWrite(t *testing.T) {
 			e.Close()
 		}
 		t.Errorf("got %v", err)
+	}
+}
+
+// closable is a body as route's is: nothing is read of it once it is closed.
+type closable struct {
+	*strings.Reader
+	closed atomic.Bool
+}
+
+func (b *closable) Read(p []byte) (int, error) {
+	if b.closed.Load() {
+		return 0, errors.New("read after close")
+	}
+	return b.Reader.Read(p)
+}
+func (b *closable) Close() error { b.closed.Store(true); return nil }
+func (*closable) Duplex()        {}
+
+// TestHandoverKeepsTheBody: a request that no guest saw is given to another worker with its body, of which the first 64 KiB were read.
+func TestHandoverKeepsTheBody(t *testing.T) {
+	k := startKitchen(t, func(o *wasm.Options) { o.CPU = 300 * time.Millisecond })
+	done := make(chan struct{})
+	go func() { defer close(done); _, _ = k.do(t, "GET /loop", "") }()
+	time.Sleep(100 * time.Millisecond)
+	a := &answer{}
+	body := strings.Repeat("x", 200<<10)
+	err := k.Serve(t.Context(), k.request(t, "POST /echo", &closable{Reader: strings.NewReader(body)}), a)
+	<-done
+	if err != nil || a.body.Len() != len(body) {
+		t.Errorf("status %d, %d bytes, error %v; traps %d", a.status, a.body.Len(), err, k.Stats().Traps)
 	}
 }

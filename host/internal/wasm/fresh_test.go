@@ -123,3 +123,13 @@ func soon(t testing.TB, done func() bool) {
 	}
 	t.Fatal("it did not come to that")
 }
+
+// TestTimeoutOfAComputingInstance: the goroutine of Serve polls the guest, so somebody else has to look at the request's time.
+func TestTimeoutOfAComputingInstance(t *testing.T) {
+	k := startKitchen(t, func(o *wasm.Options) { o.CPU, o.Fresh = time.Minute, true })
+	r := k.request(t, "GET /loop", nil)
+	r.Timeout = 100 * time.Millisecond
+	if err := k.Serve(t.Context(), r, &answer{}); !errors.Is(err, wasm.ErrTimeout) {
+		t.Errorf("got %v, want ErrTimeout", err)
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/patchbay-run/patchbay/host/internal/guesttest"
+	"github.com/patchbay-run/patchbay/host/internal/logtest"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type kitchen struct {
 	*wasm.Pool
 	routes []string
-	log    *bytes.Buffer
+	log    *logtest.Buffer
 }
 
 func openEngine(t testing.TB) *wasm.Engine {
@@ -98,8 +99,8 @@ func kitchenOptions(t testing.TB) wasm.Options {
 func startKitchen(t testing.TB, change func(*wasm.Options)) *kitchen {
 	t.Helper()
 	o := kitchenOptions(t)
-	k := &kitchen{routes: o.Routes, log: &bytes.Buffer{}}
-	o.Log = slog.New(slog.NewTextHandler(&lockedWriter{w: k.log}, nil))
+	k := &kitchen{routes: o.Routes, log: &logtest.Buffer{}}
+	o.Log = slog.New(slog.NewTextHandler(k.log, nil))
 	if change != nil {
 		change(&o)
 	}
@@ -109,17 +110,6 @@ func startKitchen(t testing.TB, change func(*wasm.Options)) *kitchen {
 	}
 	t.Cleanup(k.Close)
 	return k
-}
-
-type lockedWriter struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
-func (l *lockedWriter) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(p)
 }
 
 // request makes one for a route such as "GET /echo?a=b".

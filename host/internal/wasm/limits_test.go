@@ -169,3 +169,69 @@ func TestFetchesOverTheirLimit(t *testing.T) {
 		})
 	}
 }
+
+// TestHostsWorkIsTheGuests: what the host does at a guest's wish counts for limits.cpu, whichever import it calls.
+func TestHostsWorkIsTheGuests(t *testing.T) {
+	for _, c := range []string{"subs", "random", "respond", "lines", "submits"} {
+		t.Run(c, func(t *testing.T) {
+			k := startC(t, "testdata/evade/"+c+".c", []string{"GET /"}, func(o *wasm.Options) { o.CPU, o.LogLines = 100*time.Millisecond, 100 })
+			start := time.Now()
+			r := k.request(t, "GET /", nil)
+			r.Timeout = 5 * time.Second
+			err := k.Serve(t.Context(), r, &answer{})
+			var cpu *wasm.CPUError
+			if took := time.Since(start); !errors.As(err, &cpu) || took > 2*time.Second {
+				t.Errorf("limits.cpu of 100ms ended it after %v with %v", took, err)
+			}
+		})
+	}
+}
+
+// TestMemoryIsBlamedOnce: a guest that lived on after it was refused memory may die of something else later.
+func TestMemoryIsBlamedOnce(t *testing.T) {
+	k := startC(t, "testdata/evade/refused.c", []string{"GET /"}, nil)
+	k.must(t, "GET /", "")
+	_, err := k.do(t, "GET /", "")
+	var trap *wasm.TrapError
+	var memory *wasm.MemoryError
+	if !errors.As(err, &trap) || errors.As(err, &memory) {
+		t.Errorf("got %v, want a TrapError that does not speak of memory", err)
+	}
+}
+
+// TestLimitIsCountedOnce: also when it was met by an instance that was started for one request.
+func TestLimitIsCountedOnce(t *testing.T) {
+	m, err := openEngine(t).Compile(t.Context(), buildC(t, "testdata/evade/stackchance.c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Release)
+	var p *wasm.Pool
+	o := wasm.Options{Name: "x", Version: "1.0.0", Routes: []string{"GET /"}, Workers: 1, Memory: 8 << 20, InFlight: 8, Answer: 1 << 20, Log: slog.New(slog.DiscardHandler), Fresh: true, PlainStart: true, Stack: 1 << 20, Faults: wasm.Faults{Row: 1000}}
+	for {
+		if p, err = m.Start(t.Context(), o); err == nil {
+			break
+		}
+	}
+	t.Cleanup(p.Close)
+	k := &kitchen{Pool: p, routes: o.Routes}
+	n := int64(0)
+	for range 30 {
+		var fresh *wasm.FreshError
+		if _, err := k.do(t, "GET /", ""); errors.As(err, &fresh) {
+			n++
+		}
+	}
+	if got := k.Stats().Limits["stack"]; got != n {
+		t.Errorf("%d starts were over the stack, and it counts %d", n, got)
+	}
+}
+
+// TestAlmostFourGiB: a worker may have the most memory that can be set, all but a page of what 32 bits reach.
+func TestAlmostFourGiB(t *testing.T) {
+	k := startC(t, "testdata/evade/whole.c", []string{"GET /"}, func(o *wasm.Options) { o.Memory = 4<<30 - 1<<16 })
+	if pages := k.must(t, "GET /", ""); pages != "65535" {
+		t.Errorf("it grew to %s pages", pages)
+	}
+	soon(t, func() bool { return k.Stats().Recycled["memory"] == 1 })
+}

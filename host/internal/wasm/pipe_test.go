@@ -110,3 +110,38 @@ func TestStreamThatFailsLater(t *testing.T) {
 		})
 	}
 }
+
+// untilDone is a body that gives a byte, and then nothing until its call is cancelled.
+type untilDone struct {
+	ctx   context.Context
+	given bool
+}
+
+func (u *untilDone) Read(p []byte) (int, error) {
+	if !u.given {
+		u.given = true
+		p[0] = 'x'
+		return 1, nil
+	}
+	<-u.ctx.Done()
+	return 0, u.ctx.Err()
+}
+func (*untilDone) Close() error { return nil }
+
+// TestTrapDuringPipe: the stream breaks off because the worker died, and that is what is told.
+func TestTrapDuringPipe(t *testing.T) {
+	k := startC(t, "testdata/evade/pipetrap.c", []string{"GET /"}, func(o *wasm.Options) {
+		o.Fresh = true
+		o.Faults = wasm.Faults{Row: 100000}
+		fetching(func(ctx context.Context, _ *wasm.Operation) (*wasm.Reply, error) {
+			return &wasm.Reply{Status: 200, Body: &untilDone{ctx: ctx}, Length: -1}, nil
+		})(o)
+	})
+	for i := range 3000 { // the worker's end and the pipe's race
+		_, err := k.do(t, "GET /", "")
+		var trap *wasm.TrapError
+		if !errors.As(err, &trap) {
+			t.Fatalf("request %d: got %v, want a TrapError", i, err)
+		}
+	}
+}

@@ -79,7 +79,7 @@ type Pool struct {
 	stopped  context.Context // ends, for errStopped, with Close
 	stop     context.CancelCauseFunc
 
-	background sync.WaitGroup // operations under way
+	background sync.WaitGroup // operations under way, and workers that retire
 }
 
 // Start starts the first worker and returns when it is ready: a plugin that can't start fails here.

@@ -108,3 +108,20 @@ func TestRecyclingIsBounded(t *testing.T) {
 		t.Errorf("a new worker counts %s", got)
 	}
 }
+
+// TestAgeBelowAStart: each worker serves a request before it is too old, however little it may age.
+func TestAgeBelowAStart(t *testing.T) {
+	k := startKitchen(t, func(o *wasm.Options) {
+		o.Recycle.Age, o.PlainStart = time.Nanosecond, true
+	})
+	const n = 20
+	for range n {
+		if _, err := k.do(t, "GET /word", ""); err != nil {
+			t.Error(err)
+		}
+	}
+	s := k.Stats()
+	if s.Recycled["age"] > n+1 {
+		t.Errorf("%d requests took %d workers", n, s.Recycled["age"])
+	}
+}

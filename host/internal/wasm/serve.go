@@ -170,55 +170,6 @@ func (c *call) waitFor(ctx context.Context, changed <-chan struct{}) error {
 	}
 }
 
-// sight is how a worker stands.
-type sight struct {
-	lives bool
-	room  bool // for one more request
-	late  bool // it is behind
-	worn  bool // it is to be replaced, and why
-	why   int
-}
-
-func (w *worker) look() (s sight) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	s.lives = w.fault == nil
-	s.why, s.worn = w.worn()
-	s.room = s.lives && w.calls < w.pool.options.InFlight && !(s.worn && s.why == wornMemory)
-	s.late = w.waiting != 0 && (w.load.Load() >= saturatedLoad || w.computed.Load() > int64(saturated)) &&
-		time.Duration(w.pool.module.engine.nanotime()-w.waiting) > saturated
-	return s
-}
-
-// admit puts a call and its first event into the worker. The caller kicks.
-func (w *worker) admit(c *call) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.fault != nil || w.calls >= w.pool.options.InFlight {
-		return false
-	}
-	if len(w.free) == 0 {
-		w.free = append(w.free, uint32(len(w.slots)))
-		w.slots = append(w.slots, slot{})
-	}
-	i := w.free[len(w.free)-1]
-	w.free = w.free[:len(w.free)-1]
-	s := &w.slots[i]
-	s.generation++
-	if s.generation == 0 {
-		s.generation = 1
-	}
-	s.call = c
-	w.calls++
-	w.served++
-	c.id = uint64(s.generation)<<32 | uint64(i)
-	c.worker = w
-	c.arrival.id = c.id
-	w.pushLocked(c.arrival)
-	c.arrival = event{}
-	return true
-}
-
 // finish takes the call out of its worker: operations end, and a guest that is not done with it is told so.
 func (c *call) finish(err error) {
 	w := c.worker

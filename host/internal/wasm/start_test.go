@@ -57,3 +57,24 @@ func BenchmarkStart(b *testing.B) {
 		})
 	}
 }
+
+// TestCopyWithDueTimer: a copy may be polled for its timer while it still starts. The race detector is what can fail here.
+func TestCopyWithDueTimer(t *testing.T) {
+	k := startC(t, "testdata/evade/timer.c", []string{"GET /"}, func(o *wasm.Options) { o.Fresh, o.Memory = true, 512<<20 })
+	time.Sleep(50 * time.Millisecond)
+	if s := k.Stats(); s.Start != "snapshot" {
+		t.Fatal(s.Start)
+	}
+	for range 3000 {
+		k.must(t, "GET /", "")
+	}
+}
+
+// TestReadyAndGrow: a guest goes on growing in the poll in which it says READY, which a timer's goroutine runs. The race detector is what can
+// fail here.
+func TestReadyAndGrow(t *testing.T) {
+	for range 10 {
+		k := startC(t, "testdata/evade/readylate.c", []string{"GET /"}, func(o *wasm.Options) { o.Memory = 64 << 20 })
+		k.must(t, "GET /", "")
+	}
+}

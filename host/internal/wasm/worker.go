@@ -42,7 +42,7 @@ type worker struct {
 	load     atomic.Int64  // percent of the last span that its guest has computed
 	computed atomic.Int64  // nanoseconds that its guest has computed in the poll under way
 	settled  atomic.Bool   // it has started
-	fresh    bool          // it serves one request; set before that, under pool.mu
+	fresh    bool          // it serves one request; set when it is made
 	born     atomic.Int64  // when it had started, by the engine's clock
 	high     atomic.Uint32 // bytes of memory beyond which it gets no request
 	closing  atomic.Bool   // the worker is to end
