@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -16,19 +18,23 @@ import (
 // brief is how long an answer that lacks something is kept.
 const brief = 10 * time.Second
 
-// What is kept of an answer is its document behind the query, which each client gets as it typed it, and before that one byte.
+// What is kept of an answer is its document behind the query, which each client gets as it typed it. Before that stand a byte, when its
+// sources were found and when it was packed, both in milliseconds since 1970.
 const (
 	fromProvider = 'p'
 	fromDemo     = 'd'
+	packedHead   = 1 + 8 + 8
 )
 
 // pack is an answer as it is kept.
-func pack(b *body, demo bool) ([]byte, error) {
-	from := byte(fromProvider)
+func pack(b *body, demo bool, at time.Time) ([]byte, error) {
+	head := []byte{fromProvider}
 	if demo {
-		from = fromDemo
+		head[0] = fromDemo
 	}
-	kept, err := appendRest([]byte{from}, b)
+	head = binary.BigEndian.AppendUint64(head, uint64(at.UnixMilli()))
+	head = binary.BigEndian.AppendUint64(head, uint64(time.Now().UnixMilli()))
+	kept, err := appendRest(head, b)
 	if err != nil {
 		return nil, fmt.Errorf("encode the answer: %w", err)
 	}
@@ -42,46 +48,57 @@ func write(w *plugin.Response, query string, got *plugin.Cached) error {
 		h.Set(demoHeader, "1")
 	}
 	h.Set("content-type", "application/json")
-	h.Set("age", strconv.FormatInt(int64(got.Age/time.Second), 10))
+	h.Set("age", strconv.FormatInt(int64((got.Age+sourcesAge(got.Value))/time.Second), 10))
 	h.Set("x-cache", got.State.String())
 	head := make([]byte, 0, 512)
 	if _, err := w.Write(appendHead(head, query)); err != nil {
 		return err
 	}
-	_, err := w.Write(got.Value[1:])
+	_, err := w.Write(got.Value[packedHead:])
 	return err
+}
+
+// foundAt is when the sources of a packed answer were found.
+func foundAt(kept []byte) time.Time { return time.UnixMilli(int64(binary.BigEndian.Uint64(kept[1:]))) }
+
+// sourcesAge is how old they were when it was packed.
+func sourcesAge(kept []byte) time.Duration {
+	packed := time.UnixMilli(int64(binary.BigEndian.Uint64(kept[9:])))
+	return max(packed.Sub(foundAt(kept)), 0)
 }
 
 // unpack reads what pack made.
 func unpack(kept []byte) (b *body, demo bool, err error) {
+	if len(kept) < packedHead {
+		return nil, false, errors.New("read what was kept: it is too short")
+	}
 	var a answer
-	if err := json.Unmarshal(append(appendHead(nil, ""), kept[1:]...), &a); err != nil {
+	if err := json.Unmarshal(append(appendHead(nil, ""), kept[packedHead:]...), &a); err != nil {
 		return nil, false, fmt.Errorf("read what was kept: %w", err)
 	}
 	return &a.Result, kept[0] == fromDemo, nil
 }
 
 // keepFound keeps what a provider found, without a summary.
-func (s *service) keepFound(ctx context.Context, query string, b *body, demo bool) {
-	if kept, err := pack(b, demo); err == nil && s.cache.TTL > 0 {
+func (s *service) keepFound(ctx context.Context, query string, b *body, demo bool, at time.Time) {
+	if kept, err := pack(b, demo, at); err == nil && s.cache.TTL > 0 {
 		_ = s.cache.Put(ctx, s.foundKey(query), kept) // where nothing can be kept, it is asked for again
 	}
 }
 
-// keptFound is what keepFound kept; nil when nothing is there.
-func (s *service) keptFound(ctx context.Context, query string) (b *body, demo bool) {
+// keptFound is what keepFound kept, and when that was found; nil when nothing is there.
+func (s *service) keptFound(ctx context.Context, query string) (b *body, demo bool, at time.Time) {
 	if s.cache.TTL <= 0 || s.cfg.Summary.Model == "" {
-		return nil, false
+		return nil, false, at
 	}
 	kept, ok, err := s.cache.Get(ctx, s.foundKey(query))
 	if err != nil || !ok {
-		return nil, false
+		return nil, false, at
 	}
-	b, demo, err = unpack(kept)
-	if err != nil {
-		return nil, false
+	if b, demo, err = unpack(kept); err != nil {
+		return nil, false, at
 	}
-	return b, demo
+	return b, demo, foundAt(kept)
 }
 
 func (s *service) foundKey(query string) string { return "found:" + s.key + normal(query) }

@@ -127,3 +127,21 @@ func FuzzNormal(f *testing.F) {
 		}
 	})
 }
+
+// TestNoCacheAsksAnew: also for sources that were kept because their summary failed. Who does not ask so gets them with their age.
+func TestNoCacheAsksAnew(t *testing.T) {
+	model := &upstream{answer: answering(500, "text/plain", "")}
+	u := &upstream{answer: answering(200, "application/json", testdata(t, "tavily.json"))}
+	h := withTavily(t, u, plugintest.Cached(), plugintest.Upstream(modelUpstream, model),
+		plugintest.Config(`{"summary":{"model":"m"},"cache":{"no_cache":true}}`))
+	h.Do("POST", path, asking("q"))
+	h.Pass(brief)
+	h.Do("POST", path, asking("q"))
+	if u.calls() != 1 || model.calls() != 2 {
+		t.Errorf("%d searches, %d summaries", u.calls(), model.calls())
+	}
+	wantState(t, h.Do("POST", path, asking("q"), "Cache-Control", "no-cache"), "miss", "q")
+	if u.calls() != 2 {
+		t.Errorf("%d searches after no-cache", u.calls())
+	}
+}

@@ -7,14 +7,14 @@ import (
 	"testing"
 )
 
-// sameAnswer compares appendAnswer with encoding/json.
+// sameAnswer compares the two parts with what encoding/json makes of the whole.
 func sameAnswer(t *testing.T, a *answer) {
 	t.Helper()
 	var want bytes.Buffer
 	enc := json.NewEncoder(&want)
 	enc.SetEscapeHTML(false)
 	failed := enc.Encode(a) != nil
-	got, err := appendAnswer([]byte("before "), a)
+	got, err := appendRest(appendHead([]byte("before "), a.Result.Query), &a.Result)
 	if failed != (err != nil) {
 		t.Fatalf("%+v: %v, and encoding/json fails: %v", a, err, failed)
 	}

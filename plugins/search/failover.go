@@ -31,6 +31,13 @@ func (s *service) consult(ctx context.Context, log *slog.Logger, query string, d
 	var partialFrom string
 	queue, resting := s.queue(ctx)
 	for i, p := range queue {
+		if time.Until(deadline) <= 0 { // which says nothing of this provider
+			from.Skipped = append(from.Skipped, skip{p.name, "no time was left"})
+			if failed == nil {
+				failed = outOfTime()
+			}
+			continue
+		}
 		hits, err := s.attempt(ctx, p, query, deadline, len(queue)-i)
 		if ctx.Err() != nil {
 			return nil, from, ctx.Err() // nobody is left to read an answer
@@ -81,13 +88,13 @@ func (s *service) queue(ctx context.Context) (queue []provider, resting []skip) 
 	return append(queue, last...), resting
 }
 
+func outOfTime() error {
+	return &plugin.Error{Status: 504, Detail: "The search providers did not answer in time.", Err: context.DeadlineExceeded}
+}
+
 // attempt asks one provider, and leaves time for those behind it.
 func (s *service) attempt(ctx context.Context, p provider, query string, deadline time.Time, remaining int) (*found, error) {
-	left := time.Until(deadline)
-	if left <= 0 {
-		return nil, &plugin.Error{Status: 504, Detail: "The search providers did not answer in time.", Err: context.DeadlineExceeded}
-	}
-	ctx, cancel := context.WithTimeout(ctx, min(left/time.Duration(remaining), time.Duration(s.cfg.Timeout)))
+	ctx, cancel := context.WithTimeout(ctx, min(time.Until(deadline)/time.Duration(remaining), time.Duration(s.cfg.Timeout)))
 	defer cancel()
 	return p.search(ctx, &s.cfg, query)
 }

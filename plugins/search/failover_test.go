@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -180,7 +181,7 @@ func TestRestsDouble(t *testing.T) {
 		{trouble{why: "x", first: brokenFirst, most: brokenMost, soft: true}, []int64{10, 20, 40, 80, 160, 300, 300}},
 		{trouble{why: "x", first: limitedFirst, most: limitedMost, after: 7 * time.Second}, []int64{7, 7}},
 	} {
-		r := newRests()
+		r := newRests("")
 		for i, want := range c.want {
 			rest, begins := r.begin(ctx, "p", c.t)
 			if !begins || rest.Seconds != want {
@@ -197,9 +198,9 @@ func TestRestsDouble(t *testing.T) {
 			t.Error("a provider that answers is remembered")
 		}
 	}
-	r := newRests()
-	r.begin(ctx, "p", trouble{why: "soft", first: time.Second, soft: true})
-	if rest, begins := r.begin(ctx, "p", trouble{why: "hard", first: time.Minute}); !begins || rest.Why != "hard" || rest.Seconds != 60 {
+	r := newRests("")
+	r.begin(ctx, "p", trouble{why: "soft", first: time.Second, most: time.Second, soft: true})
+	if rest, begins := r.begin(ctx, "p", trouble{why: "hard", first: time.Minute, most: time.Minute}); !begins || rest.Why != "hard" || rest.Seconds != 60 {
 		t.Errorf("%+v: worse news do not count", rest)
 	}
 }
@@ -303,4 +304,67 @@ func FuzzSalvage(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestRestsOfOtherTroubles: each trouble has times of its own, whatever there was before it.
+func TestRestsOfOtherTroubles(t *testing.T) {
+	limited := trouble{why: "rate limited", first: limitedFirst, most: limitedMost}
+	robot := trouble{why: "captcha", first: captchaRest, most: captchaRest}
+	hurried := limited
+	hurried.after = 7 * time.Second
+	for _, c := range []struct {
+		troubles []trouble
+		want     int64 // seconds of the last rest
+	}{
+		{[]trouble{limited, robot}, 86400},
+		{[]trouble{robot, limited}, 60},
+		{[]trouble{hurried, limited}, 60},
+		{[]trouble{limited, limited, robot, limited}, 60},
+	} {
+		r := newRests("")
+		var got rest
+		for _, what := range c.troubles {
+			got, _ = r.begin(context.Background(), "p", what)
+			past := got
+			past.Until = time.Now().Add(-time.Second)
+			r.own["p"] = past
+		}
+		if got.Seconds != c.want {
+			t.Errorf("%+v: the last rest has %d s, want %d", c.troubles, got.Seconds, c.want)
+		}
+	}
+}
+
+// TestRestsAreForOneConfiguration: an operator who changed the plan or the server need not wait.
+func TestRestsAreForOneConfiguration(t *testing.T) {
+	before := newRests("before")
+	began, _ := before.begin(context.Background(), "p", trouble{why: "plan used up", first: planFirst, most: planMost})
+	kept, err := json.Marshal(began)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := before.read(kept); !got.on(time.Now()) {
+		t.Errorf("with the same configuration: %+v", got)
+	}
+	if got := newRests("after").read(kept); got.on(time.Now()) {
+		t.Errorf("with another one: %+v", got)
+	}
+}
+
+// TestRetryAfterADate: a provider may say until when.
+func TestRetryAfterADate(t *testing.T) {
+	u := &upstream{answer: answering(429, "application/json", "{}", "Retry-After", time.Now().Add(2*time.Hour).UTC().Format(http.TimeFormat))}
+	a := withTavily(t, u, plugintest.Config(`{"provider":"tavily"}`)).Do("POST", path, asking("q"))
+	if after, err := strconv.Atoi(a.Header.Get("retry-after")); err != nil || after < 7000 || after > 7200 {
+		t.Errorf("%d %v", a.Status, a.Header)
+	}
+}
+
+// TestSearXNGCaptcha: a 403 that shows a captcha is not one of a format that is disabled.
+func TestSearXNGCaptcha(t *testing.T) {
+	page := &upstream{answer: answering(403, "text/html", "<html>unusual traffic</html>")}
+	h := plugintest.New(t, Setup, plugintest.Upstream(searx, page), plugintest.Config(`{"provider":"searxng","searxng":{"endpoint":"https://searx.test"}}`))
+	if a := h.Do("POST", path, asking("q")); a.Status != 503 || !strings.Contains(detail(a), "human") {
+		t.Errorf("%d %s", a.Status, a.Body)
+	}
 }

@@ -77,10 +77,9 @@ func judge(err error) trouble {
 // Its causes hold no words of the provider: those may quote the query, and causes are logged.
 func refused(reply *plugin.Reply) error {
 	status := reply.Status
-	text := sniff(reply)
+	text, after := sniff(reply), reply.RetryAfter()
 	e := plugin.UpstreamError(reply)
-	e.Err = fmt.Errorf("the provider answered %d", status)
-	t := trouble{why: "it answered " + strconv.Itoa(status), first: brokenFirst, most: brokenMost, soft: true}
+	t := trouble{why: "it answered " + strconv.Itoa(status), first: brokenFirst, most: brokenMost, soft: true, after: after}
 	switch {
 	case suspicious(text):
 		return captcha()
@@ -88,11 +87,11 @@ func refused(reply *plugin.Reply) error {
 		e.Detail, t.why = "The search provider refused the server's key.", "it refused the key"
 	case status == 429:
 		e.Status, e.Detail = 503, "The search provider is answering no more for now; try again later."
-		t = trouble{why: "rate limited", first: limitedFirst, most: limitedMost, after: retryAfter(reply)}
+		t = trouble{why: "rate limited", first: limitedFirst, most: limitedMost, after: after}
 		e.RetryAfter = cmp.Or(t.after, limitedFirst)
 	case status == 432, status == 433: // Tavily: the plan's limit, the pay-as-you-go limit. Neither is over in a minute.
 		e.Status, e.Detail = 503, "The server's plan with the search provider is used up; try again later."
-		t = trouble{why: "plan used up", first: planFirst, most: planMost, after: retryAfter(reply)}
+		t = trouble{why: "plan used up", first: planFirst, most: planMost, after: after}
 		e.RetryAfter = cmp.Or(t.after, planFirst)
 	case status < 500 && e.Status < 500:
 		t = trouble{why: "it refused the query"}
@@ -134,14 +133,6 @@ func suspicious(page string) bool {
 		}
 	}
 	return false
-}
-
-// retryAfter is how long the provider wants to be left alone, 0 when it does not say it in seconds.
-func retryAfter(reply *plugin.Reply) time.Duration {
-	if seconds, err := strconv.ParseInt(reply.Header.Get("retry-after"), 10, 32); err == nil && seconds > 0 {
-		return time.Duration(seconds) * time.Second
-	}
-	return 0
 }
 
 // fail answers for a search that failed. It writes the answer itself, since an error that a handler returns is logged with its

@@ -38,8 +38,8 @@ func Setup(p *plugin.Plugin) error {
 		return err
 	}
 	s := &service{
-		cfg: cfg, providers: chosen, rests: newRests(), key: key + who + ":",
-		cache: plugin.Cache{TTL: time.Duration(cfg.Cache.TTL), Stale: time.Duration(cfg.Cache.Stale)},
+		cfg: cfg, providers: chosen, rests: newRests(key), key: key + who + ":",
+		cache: plugin.Cache{TTL: time.Duration(cfg.Cache.TTL), Stale: time.Duration(cfg.Cache.Stale), Lead: time.Duration(cfg.AnswerWithin) + time.Second},
 	}
 	p.Handle("POST /api/tools/search", s.search)
 	return nil

@@ -15,17 +15,19 @@ type rest struct {
 	Until   time.Time `json:"until"`
 	Seconds int64     `json:"seconds"`        // how long it is; the next one is twice as long
 	Soft    bool      `json:"soft,omitempty"` // it may be asked when nobody else answers
+	Of      string    `json:"of,omitempty"`   // the configuration that it is for: another one may have another plan, or another server
 }
 
 func (r rest) on(now time.Time) bool { return now.Before(r.Until) }
 
 // rests is who rests. It lies in the cache, for all workers; without one each worker has its own.
 type rests struct {
-	mu  sync.Mutex
-	own map[string]rest
+	config string // what they are for
+	mu     sync.Mutex
+	own    map[string]rest
 }
 
-func newRests() *rests { return &rests{own: map[string]rest{}} }
+func newRests(config string) *rests { return &rests{config: config, own: map[string]rest{}} }
 
 func restKey(provider string) string { return "status:provider/" + provider }
 
@@ -38,8 +40,16 @@ func (r *rests) of(ctx context.Context, provider string) rest {
 		defer r.mu.Unlock()
 		return r.own[provider]
 	}
+	if !ok {
+		return rest{}
+	}
+	return r.read(b)
+}
+
+// read is a rest as it is kept, if it is for this configuration.
+func (r *rests) read(b []byte) rest {
 	var kept rest
-	if !ok || json.Unmarshal(b, &kept) != nil {
+	if json.Unmarshal(b, &kept) != nil || kept.Of != r.config {
 		return rest{}
 	}
 	return kept
@@ -57,13 +67,14 @@ func (r *rests) begin(ctx context.Context, provider string, t trouble) (rest, bo
 		return before, false
 	}
 	length := t.first
-	if last := time.Duration(before.Seconds) * time.Second; last > 0 && before.Soft == t.soft {
-		length = min(2*last, max(t.most, t.first))
+	if before.Soft == t.soft && (t.soft || before.Why == t.why) { // of the hard ones each has times of its own
+		last := time.Duration(before.Seconds) * time.Second
+		length = max(t.first, min(2*last, t.most))
 	}
 	if t.after > 0 {
 		length = min(t.after, longestRest)
 	}
-	next := rest{Why: t.why, Until: now.Add(length).Round(time.Second), Seconds: int64(length / time.Second), Soft: t.soft}
+	next := rest{Why: t.why, Until: now.Add(length).Round(time.Second), Seconds: int64(length / time.Second), Soft: t.soft, Of: r.config}
 	b, err := json.Marshal(next)
 	if err == nil {
 		c := plugin.Cache{TTL: 2*length + time.Minute} // for who fails again right after it

@@ -45,13 +45,13 @@ func (s *service) search(w *plugin.Response, r *plugin.Request) error {
 	if err != nil {
 		return err
 	}
+	c := s.cache
+	c.NoCache = s.cfg.Cache.NoCache && noCache(r)
 	compute := func(ctx context.Context, keep *plugin.Keep) ([]byte, error) {
-		return s.answer(ctx, r.Log(), query, keep)
+		return s.answer(ctx, r.Log(), query, keep, c.NoCache)
 	}
 	got := &plugin.Cached{}
 	if s.cache.TTL > 0 {
-		c := s.cache
-		c.NoCache = s.cfg.Cache.NoCache && noCache(r)
 		got, err = c.Once(r.Context(), s.key+normal(query), compute)
 	} else {
 		got.Value, err = compute(r.Context(), &plugin.Keep{})
@@ -62,14 +62,15 @@ func (s *service) search(w *plugin.Response, r *plugin.Request) error {
 	return write(w, query, got)
 }
 
-// answer is what a search finds, as write wants it. Its errors are logged, and hold nothing of the query.
-func (s *service) answer(ctx context.Context, log *slog.Logger, query string, keep *plugin.Keep) ([]byte, error) {
+// answer is what a search finds, as write wants it; anew, when nothing that is kept will do. Its errors are logged, and hold nothing of the query.
+func (s *service) answer(ctx context.Context, log *slog.Logger, query string, keep *plugin.Keep, anew bool) ([]byte, error) {
 	deadline := time.Now().Add(time.Duration(s.cfg.AnswerWithin))
-	b, demo, err := s.found(ctx, log, query, deadline)
+	b, demo, at, err := s.found(ctx, log, query, deadline, anew)
 	if err != nil {
 		return nil, err
 	}
-	if b.Partial || demo && len(s.providers) > 1 { // somebody may have more soon
+	keep.TTL = max(keep.TTL-time.Since(at), min(keep.TTL, brief)) // the sources may be older than the answer
+	if b.Partial || demo && len(s.providers) > 1 {                // somebody may have more soon
 		keep.TTL, keep.Stale = min(keep.TTL, brief), 0
 	}
 	if s.cfg.Summary.Model != "" {
@@ -80,24 +81,26 @@ func (s *service) answer(ctx context.Context, log *slog.Logger, query string, ke
 		}
 		if b.Status != success && b.Status != noResponse {
 			if keep.TTL > brief {
-				s.keepFound(ctx, query, &bare, demo) // the next one asks for a summary alone
+				s.keepFound(ctx, query, &bare, demo, at) // the next one asks for a summary alone
 			}
 			keep.TTL, keep.Stale = min(keep.TTL, brief), 0
 		}
 	}
-	return pack(b, demo)
+	return pack(b, demo, at)
 }
 
 // found is what a provider finds, or what a search found whose summary failed.
-func (s *service) found(ctx context.Context, log *slog.Logger, query string, deadline time.Time) (b *body, demo bool, err error) {
-	if b, demo = s.keptFound(ctx, query); b != nil {
-		return b, demo, nil
+func (s *service) found(ctx context.Context, log *slog.Logger, query string, deadline time.Time, anew bool) (b *body, demo bool, at time.Time, err error) {
+	if !anew {
+		if b, demo, at = s.keptFound(ctx, query); b != nil {
+			return b, demo, at, nil
+		}
 	}
 	hits, from, err := s.consult(ctx, log, query, deadline)
 	if err != nil {
-		return nil, false, err
+		return nil, false, at, err
 	}
-	return &body{Results: s.cfg.results(hits.pages), origin: from}, hits.demo, nil
+	return &body{Results: s.cfg.results(hits.pages), origin: from}, hits.demo, time.Now(), nil
 }
 
 // call is a call to a provider. An empty secret is none.

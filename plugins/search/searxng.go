@@ -61,7 +61,7 @@ func askSearXNG(ctx context.Context, c *config, query string) (*found, error) {
 	if err != nil {
 		return nil, err
 	}
-	if reply.Status == 403 {
+	if reply.Status == 403 && !suspicious(sniff(reply)) {
 		reply.Body.Close()
 		return nil, &refusal{
 			&plugin.Error{

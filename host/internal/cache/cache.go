@@ -13,9 +13,6 @@ import (
 	"github.com/maypok86/otter/v2"
 )
 
-// MaxKey is the longest key, in bytes.
-const MaxKey = 1024
-
 // StatusPrefix begins the keys of what an operator may read: Stats shows them.
 const StatusPrefix = "status:"
 

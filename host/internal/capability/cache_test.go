@@ -258,6 +258,40 @@ func TestFreshWorkersRefreshThemselves(t *testing.T) {
 	}
 }
 
+// TestLeadIsAsLongAsThePluginSays: then the next in line computes too.
+func TestLeadIsAsLongAsThePluginSays(t *testing.T) {
+	k := startKeeper(t, 1, 20, 1<<20)
+	k.begun = make(chan bool, 2)
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() {
+			if s := k.do(t.Context(), "/once", "key=k&lead=50ms"); s.body.String() != "value" {
+				t.Errorf("%q %v", s.body.String(), s.err)
+			}
+		})
+	}
+	<-k.begun
+	<-k.begun
+	k.free <- "value"
+	k.free <- "value"
+	both.Wait()
+}
+
+// TestFreshWorkersFailWithTheOldValue: the one that makes the new value has the old one when that fails.
+func TestFreshWorkersFailWithTheOldValue(t *testing.T) {
+	k := startKeeper(t, 1, 20, 1<<20, func(o *wasm.Options) { o.Fresh = true })
+	go func() { k.free <- "old" }()
+	const query = "key=k&ttl=1s&stale=1h"
+	if s := k.do(t.Context(), "/once", query); s.body.String() != "old" {
+		t.Fatalf("%q %v", s.body.String(), s.err)
+	}
+	time.Sleep(1100 * time.Millisecond)
+	go func() { k.free <- strings.Repeat("x", 2<<20) }() // more than the guest reads
+	if s := k.do(t.Context(), "/once", query); s.state() != "stale" || s.body.String() != "old" || k.fetches.Load() != 2 {
+		t.Errorf("%q %.20q %v after %d fetches", s.state(), s.body.String(), s.err, k.fetches.Load())
+	}
+}
+
 func TestFailureIsSharedBriefly(t *testing.T) {
 	k := startKeeper(t, 1, 20, 1<<20)
 	k.begun = make(chan bool, 100)

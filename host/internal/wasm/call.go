@@ -97,6 +97,19 @@ func (c *call) begun() bool {
 	return c.status != 0 || c.fault != nil
 }
 
+// within is how long an operation may take until its reply, when it was given so long, 0 for no bound: no longer than there is time for
+// the head, as long as that is not sent.
+func (c *call) within(given time.Duration) time.Duration {
+	if c.due.IsZero() || c.begun() {
+		return given
+	}
+	left := max(time.Until(c.due), time.Millisecond)
+	if given == 0 {
+		return left
+	}
+	return min(given, left)
+}
+
 // fail ends the call from the host's side: what was not sent yet becomes an error of Serve.
 func (c *call) fail(fault error) {
 	c.mu.Lock()

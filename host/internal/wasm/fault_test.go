@@ -203,3 +203,23 @@ func TestHandoverKeepsTheBody(t *testing.T) {
 		t.Errorf("status %d, %d bytes, error %v; traps %d", a.status, a.body.Len(), err, k.Stats().Traps)
 	}
 }
+
+// TestFetchHasTheTimeOfItsRequest: what a fetch may take until its reply is no more than its request has until its head, and what the guest says when
+// that is less.
+func TestFetchHasTheTimeOfItsRequest(t *testing.T) {
+	given := make(chan time.Duration, 1)
+	k := startKitchen(t, fetching(func(ctx context.Context, in *wasm.Operation) (*wasm.Reply, error) {
+		given <- in.Timeout
+		return text("hello", 5)(ctx, in)
+	}))
+	for timeout, most := range map[time.Duration]time.Duration{0: 0, 3 * time.Second: 3 * time.Second} {
+		r := k.request(t, "GET /fetch?path=/", nil)
+		r.Timeout = timeout
+		if err := k.Serve(t.Context(), r, &answer{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-given; got > most || timeout > 0 && got <= 0 {
+			t.Errorf("a fetch of a request with %v was given %v", timeout, got)
+		}
+	}
+}

@@ -39,6 +39,7 @@ func (w *worker) start(o *abi.Op, block, body []byte, name string) abi.Code {
 	}
 	if op.call != nil {
 		in.RequestID = op.call.req.ID
+		in.Timeout = op.call.within(in.Timeout)
 	}
 	op.credit = int(o.Arg)
 	op.grant = make(chan struct{}, 1)

@@ -21,6 +21,8 @@ type Cache struct {
 	Stale time.Duration // so long after that Once may still give it out, while one caller computes it anew
 	// Failed is how long others are given an error of Once instead of trying themselves. 0 is a second; when it is negative they try.
 	Failed time.Duration
+	// Lead is how long compute may take before the next one who waits tries too, at most ten minutes; 0 is a minute.
+	Lead time.Duration
 	// NoCache has Once take no value that is kept. It still waits for one that is being computed.
 	NoCache bool
 }
@@ -66,7 +68,7 @@ const (
 
 // Get is the value of key if it is fresh. Without a grant it is ErrDenied.
 func (c *Cache) Get(ctx context.Context, key string) (value []byte, ok bool, err error) {
-	op, err := ask(ctx, abi.OpCacheGet, key, 0)
+	op, err := ask(ctx, abi.OpCacheGet, key, 0, 0)
 	if err != nil {
 		return nil, false, err
 	}
@@ -101,7 +103,7 @@ func (c *Cache) Once(ctx context.Context, key string, compute func(ctx context.C
 	if c.NoCache {
 		flags = abi.OpNoCache
 	}
-	op, err := ask(ctx, abi.OpCacheOnce, key, flags)
+	op, err := ask(ctx, abi.OpCacheOnce, key, flags, c.Lead)
 	if err != nil {
 		if ctx.Err() != nil || errors.Is(err, ErrCancelled) {
 			return nil, err
@@ -112,7 +114,14 @@ func (c *Cache) Once(ctx context.Context, key string, compute func(ctx context.C
 	defer op.release()
 	state := op.reply.Status
 	if state == abi.CacheLead {
-		return made(c.lead(ctx, op, compute))
+		value, err := c.lead(ctx, op, compute)
+		if err != nil && ctx.Err() == nil {
+			// In a worker that ends with its request a stale value is computed anew in the foreground.
+			if old := stale(ctx, key); old != nil {
+				return old, nil
+			}
+		}
+		return made(value, err)
 	}
 	value, err := op.all(abi.MaxCacheValue, 0)
 	if err != nil {
@@ -135,6 +144,23 @@ func made(value []byte, err error) (*Cached, error) {
 		return nil, err
 	}
 	return &Cached{Value: value}, nil
+}
+
+// stale is a value of key that is past its time, or nil.
+func stale(ctx context.Context, key string) *Cached {
+	op, err := ask(ctx, abi.OpCacheGet, key, 0, 0)
+	if err != nil {
+		return nil
+	}
+	defer op.release()
+	if op.reply.Status != abi.CacheStale {
+		return nil
+	}
+	value, err := op.all(abi.MaxCacheValue, 0)
+	if err != nil {
+		return nil
+	}
+	return &Cached{value, time.Duration(op.arg) * time.Millisecond, CacheStale}
 }
 
 // lead computes the value for all who wait.
@@ -165,7 +191,7 @@ func (c *Cache) refresh(rt *runtime, key string, compute func(context.Context, *
 				rt.host.Log(0, abi.LevelError, fmt.Sprintf("refresh of a cached value panicked: %v\n%s", v, debug.Stack()))
 			}
 		}()
-		op, err := ask(ctx, abi.OpCacheOnce, key, abi.OpRefresh)
+		op, err := ask(ctx, abi.OpCacheOnce, key, abi.OpRefresh, c.Lead)
 		if err != nil {
 			return // the value stays as it is
 		}
@@ -185,7 +211,7 @@ func (c *Cache) refresh(rt *runtime, key string, compute func(context.Context, *
 }
 
 // ask submits an operation on a key and waits for its result. The caller releases it.
-func ask(ctx context.Context, code abi.OpCode, key string, flags uint16) (*operation, error) {
+func ask(ctx context.Context, code abi.OpCode, key string, flags uint16, lead time.Duration) (*operation, error) {
 	s := scopeOf(ctx)
 	if s == nil {
 		return nil, &FetchError{Code: abi.Invalid, Text: "cache: the context descends neither from Request.Context nor from Plugin.Context"}
@@ -194,7 +220,7 @@ func ask(ctx context.Context, code abi.OpCode, key string, flags uint16) (*opera
 		return nil, scopeError(ctx.Err())
 	}
 	op := &operation{body: body{scope: s, window: valueWindow, opened: true}}
-	if err := op.askFor(code, key, flags); err != nil {
+	if err := op.askFor(code, key, flags, lead); err != nil {
 		return nil, err
 	}
 	if ctx != context.Context(s) {
@@ -206,7 +232,7 @@ func ask(ctx context.Context, code abi.OpCode, key string, flags uint16) (*opera
 	return op, nil
 }
 
-func (op *operation) askFor(code abi.OpCode, key string, flags uint16) error {
+func (op *operation) askFor(code abi.OpCode, key string, flags uint16, lead time.Duration) error {
 	rt := op.scope.rt
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
@@ -218,6 +244,7 @@ func (op *operation) askFor(code abi.OpCode, key string, flags uint16) error {
 	}
 	record := rt.record(code, op.scope.request, op.id)
 	record.Name, record.Flags, record.Arg = shortKey(key), flags, valueWindow
+	record.Arg64 = uint64(milliseconds(lead))
 	if code := rt.submit(); code != abi.OK {
 		err := op.scope.refused("cache", code)
 		op.fail(err)

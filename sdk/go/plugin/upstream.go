@@ -27,7 +27,7 @@ func UpstreamError(r *Reply) *Error {
 		if message == "" {
 			message = fmt.Sprintf("The upstream answered with status %d.", r.Status)
 		}
-		return &Error{Status: r.Status, Detail: message, RetryAfter: retryAfter(r.Header.Get("retry-after")), Err: cause}
+		return &Error{Status: r.Status, Detail: message, RetryAfter: r.RetryAfter(), Err: cause}
 	case 401, 403:
 		return &Error{Status: 502, Detail: "The upstream refused the server's key.", Err: cause}
 	}
@@ -58,8 +58,10 @@ func upstreamMessage(b []byte) string {
 	return ""
 }
 
-// retryAfter is a Retry-After header as a duration: seconds, or a date. It is 0 when it is neither or in the past.
-func retryAfter(value string) time.Duration {
+// RetryAfter is how long the reply's header of that name asks to wait, in seconds or until a date. It is 0 when it does neither, and for a
+// date in the past.
+func (r *Reply) RetryAfter() time.Duration {
+	value := r.Header.Get("retry-after")
 	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
 		return max(0, time.Duration(seconds)*time.Second)
 	}

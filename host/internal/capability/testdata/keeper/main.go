@@ -28,7 +28,7 @@ func setup(p *plugin.Plugin) error {
 // once answers with what Fetch gave, n times as often.
 func once(w *plugin.Response, r *plugin.Request) error {
 	q := r.Query()
-	c := plugin.Cache{TTL: duration(q, "ttl", time.Hour), Stale: duration(q, "stale", 0), Failed: duration(q, "failed", 0), NoCache: q.Has("fresh")}
+	c := plugin.Cache{TTL: duration(q, "ttl", time.Hour), Stale: duration(q, "stale", 0), Failed: duration(q, "failed", 0), Lead: duration(q, "lead", 0), NoCache: q.Has("fresh")}
 	trap, n := q.Has("trap"), q.Get("n")
 	got, err := c.Once(r.Context(), q.Get("key"), func(ctx context.Context, _ *plugin.Keep) ([]byte, error) {
 		reply, err := plugin.Fetch(ctx, &plugin.Call{URL: "upstream://it/"})
