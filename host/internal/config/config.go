@@ -144,7 +144,7 @@ type Retry struct {
 	Statuses []int         `yaml:"statuses"`  // answers that are worth another try
 	Delay    time.Duration `yaml:"delay"`     // before the first; doubles
 	MaxDelay time.Duration `yaml:"max_delay"` // what it doubles up to
-	MaxWait  time.Duration `yaml:"max_wait"`  // the longest Retry-After that is waited for
+	MaxWait  time.Duration `yaml:"max_wait"`  // the longest wait for a Retry-After, with up to two thirds of it added by chance
 	Budget   float64       `yaml:"budget"`    // retries of all calls, 0 to 1
 }
 

@@ -2,8 +2,10 @@ package config
 
 import (
 	"math"
+	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 // urlPath is where the URL of the endpoint at p was written: the endpoint may be that text alone.
@@ -32,8 +34,8 @@ func (v *validator) header(p path, name string) {
 }
 
 func (v *validator) health(p path, h Health) {
-	if h.Path != "" && (!strings.HasPrefix(h.Path, "/") || strings.ContainsAny(h.Path, "?# \t\r\n") || strings.Contains(h.Path, "/../")) {
-		v.fault(p.key("path"), "want a path such as /healthz, without query, got %s", v.text(p.key("path"), h.Path))
+	if at := p.key("path"); h.Path != "" && !isCheckPath(h.Path) {
+		v.fault(at, `want an escaped path such as /healthz, without query, "." or ".." segments, got %s`, v.text(at, h.Path))
 	}
 	v.positive(p.key("interval"), h.Interval)
 	v.positive(p.key("timeout"), h.Timeout)
@@ -44,6 +46,25 @@ func (v *validator) health(p path, h Health) {
 		v.fault(at, "want at least ejection, which is %s, got %s", formatDuration(h.Ejection), formatDuration(h.MaxEjection))
 	}
 	v.notNegative(p.key("slow_start"), h.SlowStart)
+}
+
+// isCheckPath reports whether s can follow an endpoint's URL.
+func isCheckPath(s string) bool {
+	plain, err := url.PathUnescape(s)
+	if err != nil || !strings.HasPrefix(s, "/") || strings.ContainsAny(s, "?# \t\r\n") {
+		return false
+	}
+	segments := strings.Split(plain, "/")
+	return !slices.Contains(segments, ".") && !slices.Contains(segments, "..")
+}
+
+// queue wants a metric where endpoints say where to read one.
+func (v *validator) queue(p path, u Upstream) {
+	v.positive(p.key("interval"), u.Queue.Interval)
+	reads := slices.ContainsFunc(u.Endpoints, func(e Endpoint) bool { return e.Metrics != "" })
+	if u.Queue.Metric == "" && reads {
+		v.fault(p.key("metric"), "an endpoint has metrics, and no metric is named that is read there: name one, or leave metrics out")
+	}
 }
 
 func (v *validator) retry(p path, r Retry) {
@@ -60,7 +81,9 @@ func (v *validator) retry(p path, r Retry) {
 func (v *validator) breaker(p path, b Breaker) {
 	v.share(p.key("failure_rate"), b.FailureRate)
 	v.number(p.key("min_calls"), int64(b.MinCalls), 1, maxCount)
-	v.positive(p.key("window"), b.Window)
+	if b.Window < time.Second {
+		v.fault(p.key("window"), "want a duration of at least 1s, got %s", formatDuration(b.Window))
+	}
 	v.positive(p.key("open"), b.Open)
 	v.number(p.key("trials"), int64(b.Trials), 1, 1000)
 }

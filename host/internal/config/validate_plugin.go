@@ -34,10 +34,8 @@ func (v *validator) plugins() {
 		if w := p.key("workers"); plugin.Workers != Auto && (plugin.Workers < 1 || plugin.Workers > maxWorkers) {
 			v.fault(w, "want 1 to %d, or auto, got %d", maxWorkers, int(plugin.Workers))
 		}
-		v.isolation(p.key("isolation"), plugin.Isolation)
-		if plugin.Start != "snapshot" && plugin.Start != "plain" {
-			v.fault(p.key("start"), "want snapshot or plain, got %s", v.text(p.key("start"), plugin.Start))
-		}
+		v.oneOf(p.key("isolation"), plugin.Isolation, "shared", "fresh")
+		v.oneOf(p.key("start"), plugin.Start, "snapshot", "plain")
 		v.limits(p.key("limits"), plugin.Limits)
 		v.recycle(p.key("recycle"), plugin.Recycle)
 		v.grant(p.key("grant"), plugin.Grant)
@@ -87,12 +85,6 @@ func isPluginName(s string) bool {
 func isDigest(s string) bool {
 	digits, ok := strings.CutPrefix(s, "sha256:")
 	return ok && len(digits) == 64 && strings.Trim(digits, "0123456789abcdef") == ""
-}
-
-func (v *validator) isolation(p path, isolation string) {
-	if isolation != "shared" && isolation != "fresh" {
-		v.fault(p, "want shared or fresh, got %s", v.text(p, isolation))
-	}
 }
 
 func (v *validator) limits(p path, l Limits) {

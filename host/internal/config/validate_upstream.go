@@ -44,7 +44,7 @@ func (v *validator) upstreams() {
 		v.header(p.key("timeout_header"), u.TimeoutHeader)
 		v.header(p.key("sticky"), u.Sticky)
 		v.health(p.key("health"), u.Health)
-		v.positive(p.key("queue", "interval"), u.Queue.Interval)
+		v.queue(p.key("queue"), u)
 		v.retry(p.key("retry"), u.Retry)
 		v.breaker(p.key("breaker"), u.Breaker)
 

@@ -39,10 +39,11 @@ func (b *breaker) enter() (trial, ok bool, retry time.Duration) {
 }
 
 // leave takes what a call says. A trial must say something, or its place would be lost: one that
-// nobody waited for counts as failed.
+// nobody waited for counts as failed. Once the breaker is not closed only trials count: a call that
+// began before it opened knows of a time that is past.
 func (b *breaker) leave(trial bool, v verdict) {
 	switch {
-	case b == nil:
+	case b == nil, !trial && !b.circuit.IsClosed():
 	case v == good:
 		b.circuit.RecordSuccess()
 	case v == bad, trial:

@@ -36,20 +36,21 @@ func (p *Pool) Do(req *http.Request, pol Policy) (*http.Response, error) {
 		closeBody(req.Body)
 		return nil, err
 	}
-	return p.send(req, req.Body, k, nil)
+	return p.send(req, req.Body, k, nil, false)
 }
 
 // send is Do with a body in the place of the request's own, which GetBody can make again, on a
 // connection of a known key. Of m, which may be nil, it ends the call that its caller began, once
 // the response's body has ended; when it returns no response that is still the caller's to do.
-func (p *Pool) send(req *http.Request, body io.ReadCloser, k key, m *member) (*http.Response, error) {
+// With once the request is not sent a second time; errWritten says that it should be so from then on.
+func (p *Pool) send(req *http.Request, body io.ReadCloser, k key, m *member, once bool) (*http.Response, error) {
 	c, err := p.acquire(req.Context(), k, false)
 	if err != nil {
 		closeBody(body)
 		return nil, err
 	}
 	resp, again, err := p.attempt(req, body, c, m)
-	if !again {
+	if !again || once {
 		return resp, err
 	}
 	if hasBody(body) {
@@ -65,8 +66,15 @@ func (p *Pool) send(req *http.Request, body io.ReadCloser, k key, m *member) (*h
 		return nil, err
 	}
 	resp, _, err = p.attempt(req, body, c, m)
+	if dialFailed(err) {
+		return nil, fmt.Errorf("%w, %w", err, errWritten)
+	}
 	return resp, err
 }
+
+// errWritten goes with a failed dial after a first connection had taken the request and died. Its one
+// repetition is still to be had, at another endpoint, and it is the last.
+var errWritten = errors.New("after the connection that had taken the request died")
 
 // keyOf says which connections may serve a request to u.
 func keyOf(u *url.URL, pol Policy) (key, error) {

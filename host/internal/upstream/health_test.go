@@ -233,6 +233,82 @@ func TestActiveChecks(t *testing.T) {
 	}
 }
 
+// TestReloadKeepsWhatIsKnown reloads while one endpoint is down and the other has a queue. The new Set looks once, and that is not enough to
+// find either anew.
+func TestReloadKeepsWhatIsKnown(t *testing.T) {
+	var broken atomic.Bool
+	metrics := newServer(t, func(w http.ResponseWriter, _ *http.Request) {
+		if broken.Load() {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+		io.WriteString(w, "gpustack:num_requests_waiting 50\n")
+	})
+	a, b := newBackend(t, "a", nil), newBackend(t, "b", nil)
+	a.status.Store(http.StatusServiceUnavailable)
+	watched := func(interval time.Duration) config.Upstream {
+		return entry(func(c *config.Upstream) {
+			c.Health.Path, c.Health.Failures, c.Health.Interval = "/healthz", 2, interval
+			c.Endpoints[1].Metrics, c.Queue.Interval = metrics.URL, interval
+		}, a.url, b.url)
+	}
+	set, err := upstream.New(client(nil), map[string]config.Upstream{"up": watched(10 * time.Millisecond)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	known := func(set *upstream.Set) bool {
+		return of(t, set, a).State == upstream.StateDown && of(t, set, b).Queued == 50
+	}
+	eventually(t, "a is down and b has a queue", func() bool { return known(set) })
+	broken.Store(true)
+	next, err := set.Reload(client(nil), map[string]config.Upstream{"up": watched(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	set.Close()
+	if !known(next) {
+		t.Errorf("after a reload: %+v and %+v", of(t, next, a), of(t, next, b))
+	}
+	next.Close() // and nobody looks any more
+	if a, b := of(t, next, a), of(t, next, b); a.State == upstream.StateDown || b.Queued != 0 {
+		t.Errorf("after the last set: %+v and %+v", a, b)
+	}
+}
+
+// family is a context that counts the ones made of it which have not ended.
+type family struct {
+	context.Context
+	done     chan struct{}
+	children atomic.Int64
+}
+
+func (f *family) Done() <-chan struct{} { return f.done }
+
+// AfterFunc is how package context asks a foreign context to tell of its end.
+func (f *family) AfterFunc(func()) (stop func() bool) {
+	var once sync.Once
+	f.children.Add(1)
+	return func() bool { once.Do(func() { f.children.Add(-1) }); return true }
+}
+
+// TestChecksLeaveNothing makes checks, good and bad, in a context that goes on as long as a Set.
+func TestChecksLeaveNothing(t *testing.T) {
+	b := newBackend(t, "b", nil)
+	_, u := newUpstream(t, func(c *config.Upstream) { c.Health.Path, c.Health.Interval = "/healthz", time.Hour }, b.url)
+	all := &family{Context: context.Background(), done: make(chan struct{})}
+	for range 3 {
+		if err := u.Check(all); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.kill()
+	if err := u.Check(all); err == nil {
+		t.Fatal("nobody is there, and the check went well")
+	}
+	eventually(t, "no check's context is left", func() bool { return all.children.Load() == 0 })
+}
+
 // TestQueueJoinsTheLoad gives one endpoint a queue of its own, which it tells of in its metrics.
 func TestQueueJoinsTheLoad(t *testing.T) {
 	var page atomic.Value

@@ -26,6 +26,7 @@ type record struct {
 	queue    atomic.Uint64 // calls that wait inside the endpoint, by its own metrics; bits of a float64
 	until    atomic.Int64  // left out until then, and slow after it; nanoseconds after born, 0 is never
 	down     atomic.Bool   // by active checks
+	pollers  atomic.Int32  // configurations that read queue; the last to stop clears it
 
 	mu        sync.Mutex // guards what follows
 	calls     uint64
@@ -33,6 +34,7 @@ type record struct {
 	ejections uint64
 	streak    int           // failures in a row, of calls
 	checks    int           // failures in a row, of checks
+	checkers  int           // configurations that check; the last to stop clears what was found
 	ejection  time.Duration // the last one's
 	latency   time.Duration // smoothed, until the head of an answer
 	measured  time.Time     // when latency last changed

@@ -28,7 +28,6 @@ const (
 // its endpoints look dead, and a check of a connection that is open already would check less.
 type prober struct {
 	client  *http.Client
-	limit   time.Duration
 	proxied bool
 }
 
@@ -45,19 +44,23 @@ func (u *Upstream) newProber(set settings) *prober {
 		return set.secure(ctx, raw, addr)
 	}
 	transport.DisableKeepAlives = true
-	return &prober{limit: u.health.Timeout, proxied: set.proxy != "", client: &http.Client{
+	return &prober{proxied: set.proxy != "", client: &http.Client{
+		Timeout:       u.health.Timeout, // to the end of the body
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
-// watch runs what the configuration asks to be looked at from time to time, until ctx ends. It returns when all of it has stopped.
-func (u *Upstream) watch(ctx context.Context, set settings) {
+// watch starts what the configuration asks to be looked at from time to time, until ctx ends. running is done when all of it has
+// stopped. It is counted before watch returns: so a Set that is closed just after it was reloaded is not the last to look.
+func (u *Upstream) watch(ctx context.Context, set settings, running *sync.WaitGroup) {
 	p := u.newProber(set)
-	var all sync.WaitGroup
 	for _, m := range u.members {
 		if u.health.Path != "" {
-			all.Go(func() {
+			m.mu.Lock()
+			m.checkers++
+			m.mu.Unlock()
+			running.Go(func() {
 				every(ctx, u.health.Interval, func() {
 					err := p.check(ctx, m, u.health.Path)
 					if ctx.Err() == nil {
@@ -68,10 +71,14 @@ func (u *Upstream) watch(ctx context.Context, set settings) {
 			})
 		}
 		if m.metrics != nil && u.queue.Metric != "" {
-			all.Go(func() {
+			m.pollers.Add(1)
+			running.Go(func() {
 				missed := 0
 				every(ctx, u.queue.Interval, func() {
 					waiting, err := p.waiting(ctx, m.metrics, u.queue.Metric)
+					if ctx.Err() != nil {
+						return
+					}
 					if missed++; err == nil {
 						missed = 0
 					} else if missed < 3 {
@@ -79,11 +86,12 @@ func (u *Upstream) watch(ctx context.Context, set settings) {
 					}
 					m.queue.Store(math.Float64bits(waiting))
 				})
-				m.queue.Store(0)
+				if m.pollers.Add(-1) == 0 {
+					m.queue.Store(0)
+				}
 			})
 		}
 	}
-	all.Wait()
 }
 
 // watched says whether watch has anything to do.
@@ -109,19 +117,18 @@ func every(ctx context.Context, interval time.Duration, f func()) {
 	}
 }
 
-// forget drops what active checks found when nobody checks any more.
+// forget ends one configuration's checks. What they found is dropped when nobody checks any more.
 func (r *record) forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.checkers--; r.checkers > 0 {
+		return
+	}
 	r.checks, r.problem = 0, ""
 	r.down.Store(false)
 }
 
-func (p *prober) get(ctx context.Context, at *url.URL) (*http.Response, context.CancelFunc, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	if p.limit > 0 {
-		ctx, cancel = context.WithTimeout(ctx, p.limit)
-	}
+func (p *prober) get(ctx context.Context, at *url.URL) (*http.Response, error) {
 	to := at
 	if p.proxied && at.Scheme == "http" {
 		to = absolute(at)
@@ -129,14 +136,13 @@ func (p *prober) get(ctx context.Context, at *url.URL) (*http.Response, context.
 	req := (&http.Request{Method: http.MethodGet, URL: to, Host: at.Host, Header: http.Header{"User-Agent": {"patchbay"}}}).WithContext(ctx)
 	resp, err := p.client.Do(req)
 	if err != nil {
-		cancel()
 		var inner *url.Error
 		if errors.As(err, &inner) {
 			err = inner.Err
 		}
-		return nil, nil, fmt.Errorf("get %s: %w", at, err)
+		return nil, fmt.Errorf("get %s: %w", at, err)
 	}
-	return resp, cancel, nil
+	return resp, nil
 }
 
 // check asks an endpoint for its health.
@@ -145,11 +151,10 @@ func (p *prober) check(ctx context.Context, m *member, path string) error {
 	if err != nil {
 		return err
 	}
-	resp, cancel, err := p.get(ctx, at)
+	resp, err := p.get(ctx, at)
 	if err != nil {
 		return err
 	}
-	defer cancel()
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return fmt.Errorf("get %s: status %d", at, resp.StatusCode)
@@ -159,11 +164,10 @@ func (p *prober) check(ctx context.Context, m *member, path string) error {
 
 // waiting reads how many calls wait inside an endpoint.
 func (p *prober) waiting(ctx context.Context, at *url.URL, metric string) (float64, error) {
-	resp, cancel, err := p.get(ctx, at)
+	resp, err := p.get(ctx, at)
 	if err != nil {
 		return 0, err
 	}
-	defer cancel()
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
 		return 0, fmt.Errorf("get %s: status %d", at, resp.StatusCode)

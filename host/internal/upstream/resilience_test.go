@@ -98,6 +98,54 @@ func TestBreaker(t *testing.T) {
 	}
 }
 
+// TestLateCallIsNoTrial ends a call that began before the breaker opened, while it is half-open and its one trial is under way.
+func TestLateCallIsNoTrial(t *testing.T) {
+	waits := map[string]chan int{"late": make(chan int), "trial": make(chan int)}
+	arrived := make(chan struct{})
+	b := newBackend(t, "b", func(w http.ResponseWriter, r *http.Request) {
+		status := http.StatusBadGateway
+		if wait := waits[r.Header.Get("Name")]; wait != nil {
+			arrived <- struct{}{}
+			status = <-wait
+		}
+		w.WriteHeader(status)
+	})
+	for _, c := range []struct {
+		late, trial int
+		want        string
+	}{{200, 502, "open"}, {502, 200, "closed"}} {
+		set, u := newUpstream(t, func(c *config.Upstream) {
+			c.Breaker = config.Breaker{FailureRate: 0.5, MinCalls: 1, Window: time.Minute, Open: 50 * time.Millisecond, Trials: 1}
+		}, b.url)
+		ended := map[string]chan struct{}{}
+		begin := func(name string) {
+			done := make(chan struct{})
+			ended[name] = done
+			go func() {
+				defer close(done)
+				ask(t.Context(), u, http.MethodPost, "", "Name", name)
+			}()
+			<-arrived
+		}
+		end := func(name string, status int) {
+			waits[name] <- status
+			<-ended[name]
+		}
+		begin("late")
+		ask(t.Context(), u, http.MethodPost, "")
+		eventually(t, "half-open", func() bool { return state(set).Breaker == "half-open" })
+		begin("trial")
+		end("late", c.late)
+		if got := state(set).Breaker; got != "half-open" {
+			t.Errorf("a late call that ended with %d made the breaker %s", c.late, got)
+		}
+		end("trial", c.trial)
+		if got := state(set).Breaker; got != c.want && !(c.want == "open" && got == "half-open") { // the machine may have stalled
+			t.Errorf("a trial that ended with %d made the breaker %s, want %s", c.trial, got, c.want)
+		}
+	}
+}
+
 // TestBreakerGoesOn reloads while the breaker is open.
 func TestBreakerGoesOn(t *testing.T) {
 	breaker := func(open time.Duration) func(*config.Upstream) {
@@ -233,13 +281,33 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 			t.Errorf("%s: status %d, %q, %v after %d calls", name, resp.StatusCode, body, err, b.hits.Load())
 		}
 	}
-	// Nor is one waited for that the deadline comes before.
-	b, _ = answers(t, "2", 503)
-	_, u = newUpstream(t, nil, b.url)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	if status, _, err := ask(ctx, u, http.MethodGet, ""); status != 503 || err != nil {
-		t.Errorf("status %d, %v, want the answer itself", status, err)
+}
+
+// TestNoTimeToWait has no time for the longest that chance may make of a sleep: the answer is better than none.
+func TestNoTimeToWait(t *testing.T) {
+	for name, c := range map[string]struct {
+		after                    string
+		delay, maxWait, deadline time.Duration
+	}{
+		"a Retry-After past the deadline":      {"2", 0, time.Minute, time.Second},
+		"a Retry-After that may pass it":       {"2", 0, time.Minute, 2500 * time.Millisecond},
+		"a Retry-After that may pass max_wait": {"1", 0, time.Second, time.Minute},
+		"a back-off past the deadline":         {"", 2 * time.Second, 0, time.Second},
+		"a back-off that may pass it":          {"", 2 * time.Second, 0, 2100 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, _ := answers(t, c.after, 503)
+			_, u := newUpstream(t, func(u *config.Upstream) {
+				u.Retry.Delay, u.Retry.MaxWait = max(c.delay, time.Millisecond), c.maxWait
+				u.Retry.MaxDelay = time.Minute
+			}, b.url)
+			ctx, cancel := context.WithTimeout(t.Context(), c.deadline)
+			defer cancel()
+			if status, _, err := ask(ctx, u, http.MethodGet, ""); status != 503 || err != nil || b.hits.Load() != 1 {
+				t.Errorf("status %d, %v after %d calls, want the answer itself", status, err, b.hits.Load())
+			}
+		})
 	}
 }
 
@@ -352,9 +420,60 @@ func TestUnreachableIsNotSent(t *testing.T) {
 		t.Errorf("%+v with %d calls to the other endpoint", s, b.hits.Load())
 	}
 	// With nobody at all the connection's error comes back.
-	_, u = newUpstream(t, func(c *config.Upstream) { c.Retry.Max = 0 }, nobody, nobody+"/b", nobody+"/c", nobody+"/d")
+	set, u = newUpstream(t, func(c *config.Upstream) { c.Retry.Max = 0 }, nobody, nobody+"/b", nobody+"/c", nobody+"/d")
 	if _, _, err := ask(t.Context(), u, http.MethodPost, "x"); !errors.Is(err, upstream.ErrConnect) {
 		t.Errorf("%v, want ErrConnect", err)
+	}
+	if n := state(set).Failovers; n != 2 {
+		t.Errorf("%d failovers counted of 3 endpoints that were dialled, want 2", n)
+	}
+}
+
+// TestRedialFails lets an endpoint die under a request on a connection that has served before. The request goes to the other
+// endpoint, where it is sent once, even if that one dies in the same way.
+func TestRedialFails(t *testing.T) {
+	for name, c := range map[string]struct {
+		method string
+		max    int // retries
+		both   bool
+		who    string
+		err    error
+	}{
+		"a chat":                  {http.MethodPost, 2, false, "b", nil},
+		"a chat that kills both":  {http.MethodPost, 2, true, "", upstream.ErrReset},
+		"GET, not to be repeated": {http.MethodGet, 0, true, "", upstream.ErrReset},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var a, b *backend
+			die := func(name string, who **backend, always bool) {
+				*who = newBackend(t, name, func(w http.ResponseWriter, r *http.Request) {
+					if always && r.Header.Get("Die") != "" {
+						(*who).kill()
+						panic(http.ErrAbortHandler)
+					}
+					io.WriteString(w, name)
+				})
+			}
+			die("a", &a, true)
+			die("b", &b, c.both)
+			set, u := newUpstream(t, func(u *config.Upstream) { u.Retry.Max, u.Sticky = c.max, "session" }, a.url, b.url)
+			session := map[string]string{} // of each endpoint, which has a connection then
+			for i := 1; len(session) < 2; i++ {
+				s := strings.Repeat("0", i)
+				session[mustAsk(t, u, "Session", s)] = s
+			}
+			before := b.hits.Load()
+			_, who, err := ask(t.Context(), u, c.method, "", "Session", session["a"], "Die", "1")
+			if who != c.who || !errors.Is(err, c.err) {
+				t.Errorf("%q, %v, want %q, %v", who, err, c.who, c.err)
+			}
+			if n := b.hits.Load() - before; n != 1 {
+				t.Errorf("%d calls to the other endpoint, want 1", n)
+			}
+			if e := of(t, set, a); e.Failures != 1 || e.InFlight != 0 {
+				t.Errorf("%+v, want one failure", e)
+			}
+		})
 	}
 }
 

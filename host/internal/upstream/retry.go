@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -52,13 +53,18 @@ func newRetries(c config.Retry) *retries {
 		WithJitterFactor(jitter).
 		WithDelayFunc(func(exec failsafe.ExecutionAttempt[*outcome]) time.Duration {
 			if o := exec.LastResult(); o != nil && o.after > 0 {
-				return time.Duration(float64(o.after)/(1-jitter)) + 1 // never sooner than was asked
+				return notBefore(o.after)
 			}
 			return -1 // the back-off
 		}).
 		ReturnLastFailure().
 		Build()
 	return &retries{set: c, executor: failsafe.With(policy), budget: budget{share: c.Budget, tokens: burst(c.Budget)}}
+}
+
+// notBefore is a delay that jitter leaves no shorter than after.
+func notBefore(after time.Duration) time.Duration {
+	return time.Duration(float64(after)/(1-jitter)) + 1
 }
 
 // allows says whether a request may be sent again after it reached an upstream.
@@ -80,7 +86,7 @@ func (r *retries) do(ctx context.Context, name string, attempt func(n int) outco
 	_, _ = r.executor.WithContext(ctx).Get(func() (*outcome, error) {
 		n++
 		last = attempt(n)
-		last.again = n <= r.set.Max && worth(&last) && r.wait(ctx, &last) && r.budget.withdraw()
+		last.again = n <= r.set.Max && worth(&last) && r.wait(ctx, &last, n) && r.budget.withdraw()
 		if last.again && last.resp != nil {
 			_ = last.resp.Body.Close() // not while the place in the pool would wait with us
 		}
@@ -92,16 +98,22 @@ func (r *retries) do(ctx context.Context, name string, attempt func(n int) outco
 	return last.resp, last.err
 }
 
-// wait looks for a Retry-After, and says whether there is time for it.
-func (r *retries) wait(ctx context.Context, o *outcome) bool {
-	if o.resp == nil {
-		return true
+// wait looks for a Retry-After after n attempts, and says whether there is time for it, or for the back-off without one. Both are
+// taken at their longest: an answer that is there is worth more than a deadline that passes in a sleep.
+func (r *retries) wait(ctx context.Context, o *outcome, n int) bool {
+	delay := time.Duration(min(float64(r.set.MaxDelay), float64(r.set.Delay)*math.Exp2(float64(n-1))))
+	if o.resp != nil {
+		o.after = retryAfter(o.resp.Header.Get("Retry-After"), time.Now())
 	}
-	o.after = retryAfter(o.resp.Header.Get("Retry-After"), time.Now())
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= o.after {
+	if o.after > 0 {
+		delay = notBefore(o.after)
+	}
+	longest := time.Duration(float64(delay) * (1 + jitter))
+	if o.after > 0 && longest > r.set.MaxWait {
 		return false
 	}
-	return o.after <= r.set.MaxWait
+	deadline, ok := ctx.Deadline()
+	return !ok || longest < time.Until(deadline)
 }
 
 // retryAfter reads RFC 9110, 10.2.3: seconds, or a date. It is 0 for anything else.

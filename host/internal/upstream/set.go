@@ -136,7 +136,7 @@ func (s *Set) begin() {
 			m.site = u.pool.retainSite(m.key.addr)
 		}
 		if u.watched() {
-			s.watching.Go(func() { u.watch(ctx, u.pool.set) })
+			u.watch(ctx, u.pool.set, &s.watching)
 		}
 	}
 }

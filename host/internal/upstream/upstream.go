@@ -192,6 +192,7 @@ type try struct {
 	c     choice
 	body  io.ReadCloser // for the next time it is sent
 	sent  bool          // body was given away
+	once  bool          // the one repetition after a dead connection is used up
 	tried []*member
 	room  [4]*member // for tried
 }
@@ -243,7 +244,7 @@ func (t *try) send() (resp *http.Response, v verdict, err error) {
 	if m == nil { // none is available: perhaps one works all the same
 		m = t.u.pick(&t.c, false, nil)
 	}
-	for range maxFailover {
+	for n := 1; ; n++ {
 		t.tried = append(t.tried, m)
 		began := t.c.now
 		if resp, err = t.sendTo(m); resp == nil {
@@ -252,18 +253,18 @@ func (t *try) send() (resp *http.Response, v verdict, err error) {
 		t.c.now = time.Now()
 		v = t.u.judge(resp, err)
 		t.u.note(m, v, t.c.now.Sub(began), t.c.now)
-		if !dialFailed(err) || !t.replayable() {
+		if n == maxFailover || !dialFailed(err) || !t.replayable() {
 			return resp, v, err
 		}
+		t.once = t.once || errors.Is(err, errWritten)
 		if m = t.u.pick(&t.c, true, t.tried); m == nil {
 			m = t.u.pick(&t.c, false, t.tried)
 		}
 		if m == nil {
-			break
+			return resp, v, err
 		}
 		t.u.count.failovers.Add(1)
 	}
-	return resp, v, err
 }
 
 // replayable says whether the body can be had again.
@@ -288,7 +289,7 @@ func (t *try) sendTo(m *member) (*http.Response, error) {
 	k := m.key
 	k.policy = t.pol
 	k.policy.Private = k.policy.Private || t.u.private || m.demo
-	return t.u.pool.send(req, body, k, m)
+	return t.u.pool.send(req, body, k, m, t.once)
 }
 
 // address gives the request the endpoint's address, on a copy where that changes anything.
