@@ -32,6 +32,7 @@ type record struct {
 	route   string
 	probe   bool
 	ended   bool // counted as completed; a hijacked request is while its handler goes on
+	work    work
 }
 
 // SetRoute names the route pattern that answers the request of ctx, e.g. "GET /api/models". It is
