@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -71,6 +72,18 @@ func (r *rewriter) Read(p []byte) (int, error) {
 	n := copy(p, r.out[r.given:])
 	r.given += n
 	return n, nil
+}
+
+// whole is what Read gives of an object that is all there.
+func (r *rewriter) whole(object []byte) ([]byte, error) {
+	r.out = make([]byte, 0, len(object)+len(r.need)+16)
+	if err := r.edit(object); err != nil {
+		return nil, err
+	}
+	if r.state != after {
+		return nil, r.incomplete()
+	}
+	return r.out, nil
 }
 
 func (r *rewriter) incomplete() error {
@@ -168,10 +181,10 @@ func (r *rewriter) begin(c byte) error {
 		return errJSON
 	}
 	key := r.name()
-	replacement, drop := r.replace[key]
+	replacement, drop := r.replace[string(key)]
 	if r.drop = drop; drop {
 		r.out = append(r.out, replacement...)
-		r.has = r.has || key == r.need
+		r.has = r.has || string(key) == r.need
 	}
 	r.state = inScalar
 	switch c {
@@ -189,13 +202,19 @@ func (r *rewriter) begin(c byte) error {
 	return nil
 }
 
-// name is the key that was read; "" when it is too long to be one that matters.
-func (r *rewriter) name() string {
-	var name string
-	if len(r.key) > maxKey || json.Unmarshal(r.key, &name) != nil {
-		return ""
+// name is the key that was read; empty when it is too long to be one that matters.
+func (r *rewriter) name() []byte {
+	if len(r.key) > maxKey {
+		return nil
 	}
-	return name
+	if bytes.IndexByte(r.key, '\\') < 0 {
+		return r.key[1 : len(r.key)-1]
+	}
+	var name string
+	if json.Unmarshal(r.key, &name) != nil {
+		return nil
+	}
+	return []byte(name)
 }
 
 // next takes what follows a value.

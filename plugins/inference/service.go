@@ -91,15 +91,15 @@ func (s *service) send(r *plugin.Request, edit *rewriter, accept string, window 
 	if err != nil {
 		return nil, err
 	}
-	edit.src = io.MultiReader(bytes.NewReader(start), r.Body)
 	if len(start) > maxWhole {
+		edit.src = io.MultiReader(bytes.NewReader(start), r.Body)
 		call.Stream = edit
 		return fetch(r.Context(), call)
 	}
 	if len(start) > 0 && !json.Valid(start) {
 		return nil, plugin.Errorf(422, "The request's body is not valid JSON.")
 	}
-	if call.Body, err = io.ReadAll(edit); err != nil {
+	if call.Body, err = edit.whole(start); err != nil {
 		return nil, err
 	}
 	return fetch(r.Context(), call)

@@ -30,21 +30,40 @@ func BenchmarkSearchGuest(b *testing.B) {
 	for _, kind := range []string{"text", "markdown", "html"} {
 		reply := tavilyReply(b, kind)
 		b.Run(kind, func(b *testing.B) {
-			pool := startSearch(b, reply, 0)
-			const round = 50
-			search(b, pool, round) // grows the guest's memory
-			best := time.Duration(1<<63 - 1)
-			for b.Loop() {
-				before := pool.Stats()
-				search(b, pool, round)
-				after := pool.Stats()
-				busy := time.Duration((after.Busy - before.Busy) * float64(time.Second))
-				best = min(best, busy/time.Duration(after.Requests-before.Requests))
-			}
-			b.ReportMetric(float64(best.Microseconds()), "guest-µs/search")
-			b.ReportMetric(0, "ns/op")
+			guestTime(b, startSearch(b, reply, 0), 50, search)
 		})
 	}
+}
+
+// BenchmarkChatGuest is what one chat costs in the plugin itself.
+func BenchmarkChatGuest(b *testing.B) {
+	pool := startGuest(b, chatReply, 0, wasm.Options{
+		Name: "inference", Routes: []string{"POST /api/inference/infer", "POST /api/inference/stream"}, Config: []byte(`{}`),
+	})
+	guestTime(b, pool, 500, func(b *testing.B, pool *wasm.Pool, n int) {
+		ask(b, pool, n, "/api/inference/infer", chatQuestion, 200, len(chatReply))
+	})
+}
+
+const (
+	chatQuestion = `{"model":"m","messages":[{"role":"user","content":"what does a sandbox cost"}],"stream":false}`
+	chatReply    = `{"id":"chatcmpl-1","object":"chat.completion","created":1760000000,"model":"m","choices":[{"index":0,` +
+		`"message":{"role":"assistant","content":"the answer is 42"},"finish_reason":"stop"}],"usage":{"prompt_tokens":10,"completion_tokens":5}}`
+)
+
+// guestTime reports how long the guest ran for one request, in the best of rounds of so many.
+func guestTime(b *testing.B, pool *wasm.Pool, round int, do func(*testing.B, *wasm.Pool, int)) {
+	do(b, pool, round) // grows the guest's memory
+	best := time.Duration(1<<63 - 1)
+	for b.Loop() {
+		before := pool.Stats()
+		do(b, pool, round)
+		after := pool.Stats()
+		busy := time.Duration((after.Busy - before.Busy) * float64(time.Second))
+		best = min(best, busy/time.Duration(after.Requests-before.Requests))
+	}
+	b.ReportMetric(float64(best.Nanoseconds())/1e3, "guest-µs/request")
+	b.ReportMetric(0, "ns/op")
 }
 
 // BenchmarkSearchCached is what a search costs whose answer of 10 KB is kept, in the engine: from Pool.Serve to the last byte, without HTTP.
@@ -134,12 +153,19 @@ func numbered(n int, format string) string {
 
 // startSearch is one worker of the plugin, whose every fetch gets reply, and that may keep so many bytes.
 func startSearch(b *testing.B, reply string, kept config.Bytes) *wasm.Pool {
+	return startGuest(b, reply, kept, wasm.Options{
+		Name: "search", Routes: []string{"POST /api/tools/search"}, Config: []byte(`{"provider":"tavily"}`), Secrets: []string{"tavily"},
+	})
+}
+
+// startGuest is one worker of the plugin that o names.
+func startGuest(b *testing.B, reply string, kept config.Bytes, o wasm.Options) *wasm.Pool {
 	engine, err := wasm.Open(filepath.Join(guesttest.Cache(b), "compiled"))
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = engine.Close() })
-	binary, err := os.ReadFile(guest(b, "search"))
+	binary, err := os.ReadFile(guest(b, o.Name))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -151,16 +177,14 @@ func startSearch(b *testing.B, reply string, kept config.Bytes) *wasm.Pool {
 	values := cache.New(nil)
 	b.Cleanup(values.Close)
 	table := capability.For(capability.NewHost(&capability.Parts{Cache: values}), capability.Plugin{
-		Name: "search", Grant: config.Grant{Cache: kept}, Refused: &capability.Refusals{}, Log: slog.New(slog.DiscardHandler),
+		Name: o.Name, Grant: config.Grant{Cache: kept}, Refused: &capability.Refusals{}, Log: slog.New(slog.DiscardHandler),
 	})
 	table.Slow[abi.OpFetch] = func(context.Context, *wasm.Operation) (*wasm.Reply, error) {
 		return &wasm.Reply{Status: 200, Body: io.NopCloser(strings.NewReader(reply)), Length: int64(len(reply))}, nil
 	}
-	pool, err := module.Start(b.Context(), wasm.Options{
-		Name: "search", Version: "1.0.0", Routes: []string{"POST /api/tools/search"}, Config: []byte(`{"provider":"tavily"}`), Secrets: []string{"tavily"},
-		Workers: 1, Memory: 64 << 20, InFlight: 64, Answer: 1 << 20, Log: slog.New(slog.DiscardHandler),
-		Capabilities: table.Slow, Quick: table.Quick,
-	})
+	o.Version, o.Workers, o.Memory, o.InFlight, o.Answer = "1.0.0", 1, 64<<20, 64, 1<<20
+	o.Log, o.Capabilities, o.Quick = slog.New(slog.DiscardHandler), table.Slow, table.Quick
+	pool, err := module.Start(b.Context(), o)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -170,19 +194,22 @@ func startSearch(b *testing.B, reply string, kept config.Bytes) *wasm.Pool {
 
 // search has n searches answered, one after the other.
 func search(b *testing.B, pool *wasm.Pool, n int) {
-	ask(b, pool, n, "what does a sandbox cost", 200, 5000)
+	ask(b, pool, n, searchPath, `{"q":"what does a sandbox cost"}`, 200, 5000)
 }
 
 // refused has n queries refused.
-func refused(b *testing.B, pool *wasm.Pool, n int) { ask(b, pool, n, " ", 422, 1) }
+func refused(b *testing.B, pool *wasm.Pool, n int) {
+	ask(b, pool, n, searchPath, `{"q":" "}`, 422, 1)
+}
 
-func ask(b *testing.B, pool *wasm.Pool, n int, query string, status, least int) {
-	question := `{"q":"` + query + `"}`
+const searchPath = "/api/tools/search"
+
+func ask(b *testing.B, pool *wasm.Pool, n int, path, question string, status, least int) {
 	for range n {
 		a := &countedAnswer{}
 		if err := pool.Serve(b.Context(), &wasm.Request{
 			ID: "bench", Timeout: patience, Body: queryBody{strings.NewReader(question)},
-			Fields: []abi.Field{{Name: ":method", Value: "POST"}, {Name: ":path", Value: "/api/tools/search"}, {Name: ":query"}},
+			Fields: []abi.Field{{Name: ":method", Value: "POST"}, {Name: ":path", Value: path}, {Name: ":query"}},
 		}, a); err != nil || a.status != status || a.bytes < least {
 			b.Errorf("status %d, %d bytes, %v", a.status, a.bytes, err)
 			return
