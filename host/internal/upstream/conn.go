@@ -202,6 +202,7 @@ func (p *Pool) dial(ctx context.Context, c *conn) error {
 		p.count.dials++
 		p.dialed.add(dns, took-dns)
 		if c.site != nil {
+			c.site.dials++
 			c.site.dialed.add(dns, took-dns)
 		}
 		if c.dialing { // the server may have closed it already
@@ -218,6 +219,10 @@ func (p *Pool) dial(ctx context.Context, c *conn) error {
 	p.mu.Lock()
 	p.count.dials++
 	p.count.dialErrors++
+	if c.site != nil {
+		c.site.dials++
+		c.site.dialErrors++
+	}
 	p.mu.Unlock()
 	p.release(c)
 	return err
