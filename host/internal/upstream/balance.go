@@ -9,7 +9,6 @@ import (
 
 // choice is what one call asks of an endpoint.
 type choice struct {
-	scheme string
 	sticky string // "" is none
 	now    time.Time
 }
@@ -20,12 +19,12 @@ type candidate struct {
 	share float64
 }
 
-// candidates lists the members a call may go to: of its scheme, none of skip, and only the
-// available ones where that is asked for.
+// candidates lists the members a call may go to: none of skip, and only the available ones where
+// that is asked for.
 func (u *Upstream) candidates(list []candidate, c *choice, availableOnly bool, skip []*member) []candidate {
 next:
 	for _, m := range u.members {
-		if m.key.scheme != c.scheme || availableOnly && !m.available(c.now) {
+		if availableOnly && !m.available(c.now) {
 			continue
 		}
 		for _, s := range skip {

@@ -76,6 +76,10 @@ func newUpstream(name string, c config.Upstream, pool *Pool, resolve func(string
 			problems = append(problems, fmt.Errorf("upstreams.%s.endpoints[%d]: %w", name, i, err))
 			continue
 		}
+		if len(u.members) > 0 && m.key.scheme != u.members[0].key.scheme {
+			problems = append(problems, fmt.Errorf("upstreams.%s.endpoints[%d]: it speaks %s, and %s does not: make two upstreams of them", name, i, m.key.scheme, u.members[0].name))
+			continue
+		}
 		if u.find(m.name) != nil {
 			problems = append(problems, fmt.Errorf("upstreams.%s.endpoints[%d]: %s is listed already: give it a weight instead", name, i, m.name))
 			continue
@@ -148,8 +152,8 @@ func (u *Upstream) URL(path, rawQuery string) (*url.URL, error) {
 }
 
 // Do sends a request, whose URL came from URL, on the upstream's pool; see Pool.Do. It goes to the
-// endpoint of the same scheme that has less to do, of two that are drawn, or to the one that the
-// value of the sticky header belongs to.
+// endpoint that has less to do, of two that are drawn, or to the one that the value of the sticky
+// header belongs to.
 //
 // A request whose connection could not be made was not sent: whatever its method, it goes to
 // another endpoint where there is one. A GET, HEAD or OPTIONS, and any request whose context
@@ -211,7 +215,6 @@ func (t *try) aim() error {
 	if longest < 0 {
 		return fmt.Errorf("upstream %s: %w: %s is none of its endpoints", t.u.name, ErrBlocked, t.req.URL.Host)
 	}
-	t.c.scheme = t.req.URL.Scheme
 	if t.u.sticky != "" {
 		t.c.sticky = t.req.Header.Get(t.u.sticky)
 	}
@@ -246,13 +249,13 @@ func (t *try) send() (resp *http.Response, v verdict, err error) {
 	}
 	for n := 1; ; n++ {
 		t.tried = append(t.tried, m)
-		began := t.c.now
-		if resp, err = t.sendTo(m); resp == nil {
+		var took time.Duration
+		if resp, took, err = t.sendTo(m); resp == nil {
 			m.inFlight.Add(-1)
 		}
 		t.c.now = time.Now()
 		v = t.u.judge(resp, err)
-		t.u.note(m, v, t.c.now.Sub(began), t.c.now)
+		t.u.note(m, v, took, t.c.now)
 		if n == maxFailover || !dialFailed(err) || !t.replayable() {
 			return resp, v, err
 		}
@@ -270,21 +273,20 @@ func (t *try) send() (resp *http.Response, v verdict, err error) {
 // replayable says whether the body can be had again.
 func (t *try) replayable() bool { return !hasBody(t.req.Body) || t.req.GetBody != nil }
 
-// sendTo sends the request to one endpoint, which has one call more from then on.
-func (t *try) sendTo(m *member) (*http.Response, error) {
+// sendTo sends the request to one endpoint, which has one call more from then on. took is Pool.send's.
+func (t *try) sendTo(m *member) (resp *http.Response, took time.Duration, err error) {
 	m.inFlight.Add(1)
 	body := t.body
 	if t.sent && hasBody(t.req.Body) {
-		var err error
 		if body, err = t.req.GetBody(); err != nil {
-			return nil, fmt.Errorf("call %s: get the request's body again: %w", m.key.addr, err)
+			return nil, 0, fmt.Errorf("call %s: get the request's body again: %w", m.key.addr, err)
 		}
 	}
 	t.sent = true
 	req, err := t.address(m)
 	if err != nil {
 		closeBody(body)
-		return nil, err
+		return nil, 0, err
 	}
 	k := m.key
 	k.policy = t.pol
