@@ -44,6 +44,11 @@ func (v *validator) upstreams() {
 		v.positive(p.key("chunk_timeout"), u.ChunkTimeout)
 		v.size(p.key("max_response"), u.MaxResponse, 0, TiB)
 
+		if ca := p.key("tls").key("ca"); u.TLS.CA != "" && !secure && v.known(endpoints) {
+			v.fault(ca, "it says who vouches for https, and no endpoint speaks it")
+		} else {
+			v.file(ca, u.TLS.CA)
+		}
 		v.proxy(p.key("proxy"), u.Proxy, demo)
 		v.number(p.key("max_waiting"), int64(u.MaxWaiting), 0, maxCount)
 		v.header(p.key("timeout_header"), u.TimeoutHeader)
