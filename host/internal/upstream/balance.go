@@ -4,13 +4,15 @@ import (
 	"hash/fnv"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
 // choice is what one call asks of an endpoint.
 type choice struct {
-	sticky string // "" is none
-	now    time.Time
+	sticky    string  // "" is none
+	addressed *member // the one to take while it is a candidate; nil is any
+	now       time.Time
 }
 
 // candidate is a member with its share at this moment.
@@ -41,6 +43,9 @@ next:
 func (u *Upstream) pick(c *choice, availableOnly bool, skip []*member) *member {
 	var buffer [8]candidate
 	list := u.candidates(buffer[:0], c, availableOnly, skip)
+	if slices.ContainsFunc(list, func(x candidate) bool { return x.member == c.addressed }) {
+		return c.addressed
+	}
 	switch {
 	case len(list) == 0:
 		return nil

@@ -8,6 +8,7 @@
 package upstream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -151,6 +152,40 @@ func (u *Upstream) URL(path, rawQuery string) (*url.URL, error) {
 	return to, nil
 }
 
+// Path is the reverse of URL: the path that leads to an absolute URL below one of the endpoints, "" when
+// none does. near says that the URL is on the server of one of them.
+func (u *Upstream) Path(to *url.URL) (path string, near bool) {
+	_, path, near = u.at(to)
+	return path, near
+}
+
+// at finds the endpoint that a URL is below, nil when there is none, and the path that leads to it there.
+func (u *Upstream) at(to *url.URL) (found *member, path string, near bool) {
+	k, err := keyOf(to, Policy{})
+	if err != nil || to.User != nil {
+		return nil, "", false
+	}
+	for _, m := range u.members {
+		if m.key != k {
+			continue
+		}
+		near = true
+		if rest, ok := m.cut(to); ok && (found == nil || len(m.base.Path) > len(found.base.Path)) {
+			found, path = m, rest
+		}
+	}
+	return found, path, near
+}
+
+// addressedKey marks a context, see Addressed.
+type addressedKey struct{}
+
+// Addressed marks the calls of a context as ones for the endpoint that their URL is on, as long as it
+// is available: one endpoint may send its callers to another.
+func Addressed(ctx context.Context) context.Context {
+	return context.WithValue(ctx, addressedKey{}, true)
+}
+
 // Do sends a request, whose URL came from URL, on the upstream's pool; see Pool.Do. It goes to the
 // endpoint that has less to do, of two that are drawn, or to the one that the value of the sticky
 // header belongs to.
@@ -206,14 +241,13 @@ func (t *try) aim() error {
 	if t.req.URL == nil || t.req.Header == nil {
 		return errNoURL
 	}
-	longest := -1
-	for _, m := range t.u.members {
-		if path, ok := m.cut(t.req.URL); ok && len(m.base.Path) > longest {
-			t.path, longest = path, len(m.base.Path)
-		}
-	}
-	if longest < 0 {
+	m, path, _ := t.u.at(t.req.URL)
+	if m == nil {
 		return fmt.Errorf("upstream %s: %w: %s is none of its endpoints", t.u.name, ErrBlocked, t.req.URL.Host)
+	}
+	t.path = path
+	if t.req.Context().Value(addressedKey{}) != nil {
+		t.c.addressed = m
 	}
 	if t.u.sticky != "" {
 		t.c.sticky = t.req.Header.Get(t.u.sticky)
