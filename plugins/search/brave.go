@@ -23,7 +23,7 @@ func brave() provider {
 }
 
 func braveReader() reader {
-	return reader{"results", pageKeys{title: "title", url: "url", content: "description", published: "page_age"}, bravePages}
+	return reader{array: "results", keys: pageKeys{title: "title", url: "url", content: "description", published: "page_age"}, read: bravePages}
 }
 
 type braveAnswer struct {

@@ -12,14 +12,9 @@ import (
 // duckduckgo is the page of DuckDuckGo for browsers without scripts. It is no API: it may change, and shows a captcha to who asks often.
 func duckduckgo() provider {
 	return provider{
-		name: "duckduckgo",
-		missing: func(c *config, _ func(string) bool) string {
-			if c.DuckDuckGo.Endpoint == "" {
-				return "set duckduckgo.endpoint"
-			}
-			return ""
-		},
-		search: askDuckDuckGo,
+		name:    "duckduckgo",
+		missing: keyed("duckduckgo", "", func(c *config) keyedConfig { return keyedConfig{Endpoint: c.DuckDuckGo.Endpoint} }),
+		search:  askDuckDuckGo,
 	}
 }
 

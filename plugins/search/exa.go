@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-
-	"github.com/patchbay-run/patchbay/sdk/go/plugin"
 )
 
 // exa is exa.ai. Its key goes into the header x-api-key, which the grant says (as).
@@ -36,30 +34,5 @@ func exa() provider {
 }
 
 func exaReader() reader {
-	return reader{"results", pageKeys{title: "title", url: "url", content: "text", score: "score", published: "publishedDate"}, exaPages}
-}
-
-type exaAnswer struct {
-	Results *[]struct {
-		Title         string  `json:"title"`
-		URL           string  `json:"url"`
-		Text          string  `json:"text"`
-		Score         float64 `json:"score"`
-		PublishedDate string  `json:"publishedDate"`
-	} `json:"results"`
-}
-
-func exaPages(body []byte) ([]page, error) {
-	var answer exaAnswer
-	if err := decode(body, &answer); err != nil {
-		return nil, err
-	}
-	if answer.Results == nil {
-		return nil, fmt.Errorf("%w: it has no results", plugin.ErrReply)
-	}
-	var pages []page
-	for _, r := range *answer.Results {
-		pages = append(pages, page{title: r.Title, url: r.URL, content: r.Text, score: r.Score, published: r.PublishedDate})
-	}
-	return pages, nil
+	return reader{array: "results", keys: pageKeys{title: "title", url: "url", content: "text", score: "score", published: "publishedDate"}}
 }

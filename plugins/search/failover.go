@@ -29,7 +29,8 @@ func (s *service) consult(ctx context.Context, log *slog.Logger, query string, d
 	var failed error // the first
 	var partial *found
 	var partialFrom string
-	queue, resting := s.queue(ctx)
+	known := s.known(ctx)
+	queue, resting := s.queue(known)
 	for i, p := range queue {
 		if time.Until(deadline) <= 0 { // which says nothing of this provider
 			from.Skipped = append(from.Skipped, skip{p.name, "no time was left"})
@@ -43,7 +44,7 @@ func (s *service) consult(ctx context.Context, log *slog.Logger, query string, d
 			return nil, from, ctx.Err() // nobody is left to read an answer
 		}
 		if err == nil {
-			s.rests.forget(ctx, p.name)
+			s.rests.forget(ctx, p.name, known[p.name])
 			from.Provider, from.Skipped = p.name, append(from.Skipped, resting...)
 			return hits, from, nil
 		}
@@ -66,17 +67,26 @@ func (s *service) consult(ctx context.Context, log *slog.Logger, query string, d
 		from.Provider, from.Partial = partialFrom, true
 		return partial, from, nil
 	case failed == nil:
-		failed = s.allRest(ctx)
+		failed = allRest(known)
 	}
 	e := plugin.AsError(failed)
 	return nil, from, &plugin.Error{Status: e.Status, Detail: e.Detail, RetryAfter: e.RetryAfter} // its cause was logged; it may quote the query
 }
 
+// known is the rest of each provider, by name, when a search begins.
+func (s *service) known(ctx context.Context) map[string]rest {
+	known := map[string]rest{}
+	for _, p := range s.providers {
+		known[p.name] = s.rests.of(ctx, p.name)
+	}
+	return known
+}
+
 // queue is who is asked, in order, and who is not.
-func (s *service) queue(ctx context.Context) (queue []provider, resting []skip) {
+func (s *service) queue(known map[string]rest) (queue []provider, resting []skip) {
 	var last []provider
 	for _, p := range s.providers {
-		switch r := s.rests.of(ctx, p.name); {
+		switch r := known[p.name]; {
 		case !r.on(time.Now()):
 			queue = append(queue, p)
 		case r.Soft:
@@ -100,10 +110,10 @@ func (s *service) attempt(ctx context.Context, p provider, query string, deadlin
 }
 
 // allRest is the answer when nobody may be asked.
-func (s *service) allRest(ctx context.Context) error {
+func allRest(known map[string]rest) error {
 	first := time.Duration(1<<63 - 1)
-	for _, p := range s.providers {
-		first = min(first, time.Until(s.rests.of(ctx, p.name).Until))
+	for _, r := range known {
+		first = min(first, time.Until(r.Until))
 	}
 	return &plugin.Error{
 		Status: 503, Detail: "The search provider is answering no more for now; try again later.", RetryAfter: max(first, time.Second),

@@ -194,7 +194,7 @@ func TestRestsDouble(t *testing.T) {
 			past.Until = time.Now().Add(-time.Second)
 			r.own["p"] = past
 		}
-		if r.forget(ctx, "p"); r.of(ctx, "p").Seconds != 0 {
+		if r.forget(ctx, "p", r.of(ctx, "p")); r.of(ctx, "p").Seconds != 0 {
 			t.Error("a provider that answers is remembered")
 		}
 	}
@@ -202,6 +202,12 @@ func TestRestsDouble(t *testing.T) {
 	r.begin(ctx, "p", trouble{why: "soft", first: time.Second, most: time.Second, soft: true})
 	if rest, begins := r.begin(ctx, "p", trouble{why: "hard", first: time.Minute, most: time.Minute}); !begins || rest.Why != "hard" || rest.Seconds != 60 {
 		t.Errorf("%+v: worse news do not count", rest)
+	}
+	r = newRests("")
+	before := r.of(ctx, "p")
+	r.begin(ctx, "p", trouble{why: "limited", first: time.Minute, most: time.Minute})
+	if r.forget(ctx, "p", before); !r.of(ctx, "p").on(time.Now()) {
+		t.Error("an answer from before the trouble ended the rest")
 	}
 }
 
@@ -270,38 +276,61 @@ func TestDuckDuckGoCaptcha(t *testing.T) {
 	}
 }
 
-// FuzzDuckPages: a page of strangers gives pages or an error, in linear time.
+// FuzzDuckPages: a page of strangers gives pages or an error, and no more text than it has.
 func FuzzDuckPages(f *testing.F) {
-	for _, text := range []string{"", `class="result__a"`, `<a class="result__a" href="//x/?uddg=%zz">a</a>`, `<a href="x" class="result__a"`, "captcha", `<<class="result__a">>result__snippet>`} {
+	for _, text := range []string{"", `class="result__a"`, `<a class="result__a" href="//x/?uddg=%zz">a</a>`, `<a href="x" class="result__a"`, "captcha", "no results", `<<class="result__a">>result__snippet>`} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		pages, err := duckPages(text)
-		if err != nil && len(pages) > 0 {
-			t.Errorf("%d pages and %v", len(pages), err)
-		}
 		var r *refusal
-		if err != nil && !errors.Is(err, plugin.ErrReply) && !errors.As(err, &r) {
-			t.Error(err)
+		marks := strings.Count(text, `class="result__a"`)
+		switch {
+		case err != nil && (len(pages) > 0 || !errors.Is(err, plugin.ErrReply) && !errors.As(err, &r)):
+			t.Errorf("%d pages and %v", len(pages), err)
+		case err != nil && marks > 0:
+			t.Errorf("%v, and there are results", err)
+		case err == nil && marks == 0 && !strings.Contains(strings.ReplaceAll(strings.ToLower(text), "-", " "), "no results"), len(pages) > marks:
+			t.Errorf("%d pages of %d results", len(pages), marks)
+		}
+		size := 0
+		for _, p := range pages {
+			size += len(p.title) + len(p.content)
+			if len(p.url) > len(text)+len("https:") {
+				t.Errorf("a link of %d bytes in %d", len(p.url), len(text))
+			}
+		}
+		if size > len(text) {
+			t.Errorf("%d bytes of text in %d", size, len(text))
 		}
 	})
 }
 
-// FuzzSalvage: of an answer that is whole all pages are found, of its beginning no others.
+// FuzzSalvage: of an answer that is whole all pages are found, in their order, and of its beginning the first of them.
 func FuzzSalvage(f *testing.F) {
-	for _, text := range []string{onePage, `{"a":{"results":[{"title":"x"},{"url":"y"}]}}`, `{"results":[{},{"title":"\ud83d`, "\xff", `{"results":[[`} {
-		f.Add(text)
+	for _, text := range []string{onePage, `{"a":{"results":[{"title":"x"},{"url":"y"}]}}`, `{"results":[{},{"title":"\ud83d`, "\xff", `{"results":[[`, `{"results":[{"title":"å"},{"score":12}],"a":{"results":[{}]}}`} {
+		f.Add(text, 0)
+		f.Add(text, len(text)/2)
+		f.Add(text, len(text)-3)
 	}
-	f.Fuzz(func(t *testing.T, text string) {
-		got := salvage([]byte(text), "results", tavilyKeys())
-		whole, ok := quickPages([]byte(text), tavilyKeys())
-		if ok && len(got) < len(whole) {
-			t.Errorf("%q: %d of %d pages", text, len(got), len(whole))
+	f.Fuzz(func(t *testing.T, text string, cut int) {
+		whole, ok := tavilyReader().quickPages([]byte(text))
+		if !ok {
+			return
 		}
-		if ok && len(whole) > 0 && len(text) > 1 {
-			if part := salvage([]byte(text[:len(text)/2]), "results", tavilyKeys()); len(part) > len(got) {
-				t.Errorf("%q: its half has %d pages, the whole %d", text, len(part), len(got))
+		got := tavilyReader().salvage([]byte(text))
+		rest := got
+		for _, p := range whole {
+			at := slices.Index(rest, p)
+			if at < 0 {
+				t.Fatalf("%q: %+v is not in %+v", text, p, got)
 			}
+			rest = rest[at+1:]
+		}
+		cut = max(0, min(cut, len(text)))
+		part := tavilyReader().salvage([]byte(text[:cut]))
+		if len(part) > len(got) || !slices.Equal(part, got[:len(part)]) {
+			t.Errorf("%q: its beginning has %+v, the whole %+v", text[:cut], part, got)
 		}
 	})
 }

@@ -135,20 +135,6 @@ func suspicious(page string) bool {
 	return false
 }
 
-// fail answers for a search that failed. It writes the answer itself, since an error that a handler returns is logged with its
-// detail, and a provider's message may quote the query.
-func fail(w *plugin.Response, r *plugin.Request, err error) error {
-	if r.Context().Err() != nil {
-		return err // nobody is left to read an answer
-	}
-	e := plugin.AsError(err)
-	if e.RetryAfter > 0 {
-		seconds := int64((e.RetryAfter + time.Second - 1) / time.Second)
-		w.Header().Set("retry-after", strconv.FormatInt(seconds, 10))
-	}
-	return w.JSON(e.Status, map[string]string{"detail": e.Detail})
-}
-
 // cause is why a call failed, for the log: what the host said (a missing grant, a refused connection), without the query that a URL in it may hold.
 func cause(err error, query string) string {
 	var e *plugin.Error

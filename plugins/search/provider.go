@@ -35,10 +35,13 @@ type page struct {
 	published  string
 }
 
-// providers is the table, in the order in which "auto" tries the first two. The demo always works.
+// providers is the table.
 func providers() []provider {
 	return []provider{tavily(), searxng(), brave(), serper(), exa(), duckduckgo(), demo()}
 }
+
+// auto is whom "auto" considers, in order: those that need nothing but their own setting. The demo always works.
+func auto() []string { return []string{"tavily", "searxng", "demo"} }
 
 // pick is who is asked, in order: the providers that the configuration lists, or the one that it names, or with "auto" the first of three that can work.
 func pick(c *config, hasSecret func(string) bool) ([]provider, error) {
@@ -49,12 +52,17 @@ func pick(c *config, hasSecret func(string) bool) ([]provider, error) {
 		names = append(names, p.name)
 	}
 	wanted := c.Providers
-	if len(wanted) == 0 {
-		if c.Provider != "auto" {
-			wanted = []string{c.Provider}
-		} else if wanted = automatic(c, hasSecret); wanted == nil {
-			return nil, fmt.Errorf("config: provider %q: none of %s can work", c.Provider, strings.Join(auto(), ", "))
+	switch {
+	case len(wanted) > 0:
+	case c.Provider != "auto":
+		wanted = []string{c.Provider}
+	default:
+		for _, name := range auto() {
+			if table[name].missing(c, hasSecret) == "" {
+				return []provider{table[name]}, nil
+			}
 		}
+		return nil, fmt.Errorf("config: provider %q: none of %s can work", c.Provider, strings.Join(auto(), ", "))
 	}
 	var chosen []provider
 	for _, name := range wanted {
@@ -70,19 +78,7 @@ func pick(c *config, hasSecret func(string) bool) ([]provider, error) {
 	return chosen, nil
 }
 
-// auto is whom "auto" considers: those that need nothing but their own setting.
-func auto() []string { return []string{"tavily", "searxng", "demo"} }
-
-func automatic(c *config, hasSecret func(string) bool) []string {
-	for _, p := range []provider{tavily(), searxng(), demo()} {
-		if p.missing(c, hasSecret) == "" {
-			return []string{p.name}
-		}
-	}
-	return nil
-}
-
-// keyed says what is missing for a provider that wants a key.
+// keyed says what is missing for a provider that has an endpoint and may want a key, which the examples call variable.
 func keyed(name, variable string, of func(*config) keyedConfig) func(*config, func(string) bool) string {
 	return func(c *config, hasSecret func(string) bool) string {
 		switch k := of(c); {
@@ -100,13 +96,6 @@ const maxReply = 8 << 20
 
 // demoHeader is on every answer of the host's built-in demo, and on ours when we pass its words on.
 const demoHeader = "x-patchbay-demo"
-
-// reader is how a provider's answer is read. array and keys are where its pages stand, for an answer of which only the beginning is there.
-type reader struct {
-	array string
-	keys  pageKeys
-	pages func(body []byte) ([]page, error)
-}
 
 // askJSON makes one call to a provider that answers with JSON.
 func (c *config) askJSON(ctx context.Context, method, address, secret string, body []byte, r reader) (*found, error) {
@@ -129,7 +118,7 @@ func readFound(reply *plugin.Reply, r reader) (*found, error) {
 			return f, nil
 		}
 	}
-	if f.pages = salvage(body, r.array, r.keys); len(f.pages) == 0 {
+	if f.pages = r.salvage(body); len(f.pages) == 0 {
 		return nil, err
 	}
 	return f, err

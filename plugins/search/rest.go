@@ -88,9 +88,9 @@ func (r *rests) begin(ctx context.Context, provider string, t trouble) (rest, bo
 	return next, true
 }
 
-// forget is for a provider that answers.
-func (r *rests) forget(ctx context.Context, provider string) {
-	if r.of(ctx, provider).Seconds == 0 {
+// forget is for a provider that answers, and of which before was known.
+func (r *rests) forget(ctx context.Context, provider string, before rest) {
+	if before.Seconds == 0 {
 		return
 	}
 	var c plugin.Cache

@@ -57,7 +57,7 @@ func (s *service) search(w *plugin.Response, r *plugin.Request) error {
 		got.Value, err = compute(r.Context(), &plugin.Keep{})
 	}
 	if err != nil {
-		return fail(w, r, err)
+		return err // its cause is logged, its detail is the client's
 	}
 	return write(w, query, got)
 }

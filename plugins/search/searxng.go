@@ -29,16 +29,6 @@ func searxng() provider {
 // maxAddress is the longest URL, in bytes, that the host and the servers in front of SearXNG take.
 const maxAddress = 8 << 10
 
-type searxngAnswer struct {
-	Results *[]struct {
-		Title         string  `json:"title"`
-		URL           string  `json:"url"`
-		Content       string  `json:"content"`
-		Score         float64 `json:"score"`
-		PublishedDate string  `json:"publishedDate"`
-	} `json:"results"`
-}
-
 func askSearXNG(ctx context.Context, c *config, query string) (*found, error) {
 	params := url.Values{"q": {query}, "format": {"json"}}
 	for name, value := range map[string]string{
@@ -72,29 +62,9 @@ func askSearXNG(ctx context.Context, c *config, query string) (*found, error) {
 			trouble{why: "format json is disabled", first: brokenFirst, most: brokenMost, soft: true},
 		}
 	}
-	return readFound(reply, reader{"results", searxngKeys(), searxngPages})
+	return readFound(reply, searxngReader())
 }
 
-// searxngKeys are those of searxngAnswer.
-func searxngKeys() pageKeys {
-	return pageKeys{title: "title", url: "url", content: "content", score: "score", published: "publishedDate"}
-}
-
-// searxngPages reads the answer's results.
-func searxngPages(body []byte) ([]page, error) {
-	if pages, ok := quickPages(body, searxngKeys()); ok {
-		return pages, nil
-	}
-	var answer searxngAnswer
-	if err := decode(body, &answer); err != nil {
-		return nil, err
-	}
-	if answer.Results == nil {
-		return nil, fmt.Errorf("%w: it has no results", plugin.ErrReply)
-	}
-	var pages []page
-	for _, r := range *answer.Results {
-		pages = append(pages, page{title: r.Title, url: r.URL, content: r.Content, score: r.Score, published: r.PublishedDate})
-	}
-	return pages, nil
+func searxngReader() reader {
+	return reader{array: "results", keys: pageKeys{title: "title", url: "url", content: "content", score: "score", published: "publishedDate"}}
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-
-	"github.com/patchbay-run/patchbay/sdk/go/plugin"
 )
 
 // serper is serper.dev. Its key goes into the header X-API-KEY, which the grant says (as).
@@ -24,29 +22,5 @@ func serper() provider {
 }
 
 func serperReader() reader {
-	return reader{"organic", pageKeys{title: "title", url: "link", content: "snippet", published: "date"}, serperPages}
-}
-
-type serperAnswer struct {
-	Organic *[]struct {
-		Title   string `json:"title"`
-		Link    string `json:"link"`
-		Snippet string `json:"snippet"`
-		Date    string `json:"date"`
-	} `json:"organic"`
-}
-
-func serperPages(body []byte) ([]page, error) {
-	var answer serperAnswer
-	if err := decode(body, &answer); err != nil {
-		return nil, err
-	}
-	if answer.Organic == nil {
-		return nil, fmt.Errorf("%w: it has no organic", plugin.ErrReply)
-	}
-	var pages []page
-	for _, r := range *answer.Organic {
-		pages = append(pages, page{title: r.Title, url: r.Link, content: r.Snippet, published: r.Date})
-	}
-	return pages, nil
+	return reader{array: "organic", keys: pageKeys{title: "title", url: "link", content: "snippet", published: "date"}}
 }

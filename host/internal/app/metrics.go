@@ -128,6 +128,8 @@ func endpointMeasures() []measure[upstream.EndpointStats] {
 		{"patchbay_endpoint_calls_total", "Calls that were sent, or tried to be.", counter, func(e upstream.EndpointStats) float64 { return float64(e.Calls) }},
 		{"patchbay_endpoint_failures_total", "Calls that failed by the endpoint's fault.", counter, func(e upstream.EndpointStats) float64 { return float64(e.Failures) }},
 		{"patchbay_endpoint_ejections_total", "Times that the endpoint was left out.", counter, func(e upstream.EndpointStats) float64 { return float64(e.Ejections) }},
+		{"patchbay_endpoint_dials_total", "Connections that were tried.", counter, func(e upstream.EndpointStats) float64 { return float64(e.Dials) }},
+		{"patchbay_endpoint_dial_errors_total", "Connections that could not be made.", counter, func(e upstream.EndpointStats) float64 { return float64(e.DialErrors) }},
 		{"patchbay_endpoint_dns_seconds_total", "Time to resolve the name, for connections that were made.", counter, func(e upstream.EndpointStats) float64 { return e.DNSSeconds }},
 		{"patchbay_endpoint_connect_seconds_total", "Time of TCP and TLS, for connections that were made.", counter, func(e upstream.EndpointStats) float64 { return e.ConnectSeconds }},
 		{"patchbay_endpoint_received_bytes_total", "HTTP received, heads included.", counter, func(e upstream.EndpointStats) float64 { return float64(e.BytesIn) }},

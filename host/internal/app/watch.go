@@ -76,6 +76,11 @@ func (a *App) files() []string {
 	for _, p := range c.Plugins {
 		paths = append(paths, p.Source)
 	}
+	for _, u := range c.Upstreams {
+		if u.TLS.CA != "" {
+			paths = append(paths, u.TLS.CA)
+		}
+	}
 	for _, s := range c.Secrets {
 		if s.File != "" {
 			paths = append(paths, s.File)

@@ -66,7 +66,8 @@ func (f *fetch) follow(head *headContext, in *wasm.Operation, h *hop, redirects 
 		}
 		var next *hop
 		if redirects > 0 {
-			next, err = h.next(resp)
+			named, _ := parts.Upstreams.Named(h.target.upstream)
+			next, err = h.next(resp, named)
 		}
 		switch {
 		case err == nil && next == nil:
@@ -143,6 +144,9 @@ func (f *fetch) call(ctx context.Context, in *wasm.Operation, parts *Parts, h *h
 		built, err := u.URL(t.escapedPath(), t.url.RawQuery)
 		if err != nil {
 			return nil, &abi.Error{Code: abi.Invalid, Text: "fetch: " + err.Error()}
+		}
+		if h.to != nil {
+			built, ctx = h.to, upstream.Addressed(ctx)
 		}
 		named, to = u, *built
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/upstream"
 )
 
 // FuzzTarget wants every URL that is accepted to lead where the policy thinks it leads, read once more by anybody.
@@ -59,19 +60,34 @@ func FuzzLocation(f *testing.F) {
 		f.Add(s, true)
 		f.Add(s, false)
 	}
+	for _, s := range []string{"http://127.0.0.2:1/other/v1/x", "//127.0.0.2:1/other", "http://127.0.0.2:1/base/v1", "http://127.0.0.2/other/v1", "http://127.0.0.2:1/other%2f../v1", "http://a@127.0.0.2:1/other/v1"} {
+		f.Add(s, true)
+	}
 	m := newMask("tvly-4711-do-not-tell")
+	bases := map[string]string{"127.0.0.1:1": "/base", "127.0.0.2:1": "/other"}
+	var endpoints []config.Endpoint
+	for host, base := range bases {
+		endpoints = append(endpoints, config.Endpoint{URL: "http://" + host + base})
+	}
+	set, err := upstream.New(config.Client{MaxConns: 1}, map[string]config.Upstream{"up": {MaxConns: 1, Endpoints: endpoints}}, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(set.Close)
 	f.Fuzz(func(t *testing.T, location string, named bool) {
 		called, _ := url.Parse("http://127.0.0.1:1/base/v1/models?q")
 		raw := called.String()
+		var up *upstream.Upstream
 		if named {
 			raw = "upstream://up/v1/models?q"
+			up, _ = set.Named("up")
 		}
 		from, err := parseTarget("GET", raw)
 		if err != nil {
 			t.Fatal(err)
 		}
 		h := &hop{target: from, masks: []*mask{m}}
-		next, err := h.next(&http.Response{StatusCode: 307, Header: http.Header{"Location": {location}}, Request: &http.Request{URL: called}})
+		next, err := h.next(&http.Response{StatusCode: 307, Header: http.Header{"Location": {location}}, Request: &http.Request{URL: called}}, up)
 		if err != nil || next == nil {
 			return
 		}
@@ -87,7 +103,8 @@ func FuzzLocation(f *testing.F) {
 			return
 		}
 		want, err := called.Parse(m.text(location))
-		if err != nil || !named || to.upstream != "up" || want.EscapedPath() != "/base"+to.escapedPath() {
+		if err != nil || !named || to.upstream != "up" || want.Scheme != "http" || want.User != nil ||
+			bases[want.Host] == "" || strings.TrimSuffix(want.EscapedPath(), "/") != strings.TrimSuffix(bases[want.Host]+to.escapedPath(), "/") {
 			t.Fatalf("%q leads to %s, which is not at %v", location, to.url, want)
 		}
 	})

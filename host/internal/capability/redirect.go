@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/patchbay-run/patchbay/host/internal/upstream"
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
 
@@ -19,7 +20,8 @@ const (
 // hop is one request of a call: the first, or one that a redirect asked for.
 type hop struct {
 	target *target
-	from   string // the address that redirected here; "" is nobody
+	from   string   // the address that redirected here; "" is nobody
+	to     *url.URL // the address on an endpoint of the upstream that it redirected to; nil is any endpoint
 	fields []abi.Field
 	body   []byte
 	stream io.Reader
@@ -41,8 +43,8 @@ func maxRedirects(fields []abi.Field) (int, error) {
 }
 
 // next is the request that an answer redirects to, by RFC 9110, 15.4; nil when it is no redirect. An error is a rule that it
-// breaks. Whether the request is granted is still to be seen.
-func (h *hop) next(resp *http.Response) (*hop, error) {
+// breaks. Whether the request is granted is still to be seen. u is the upstream that was called, nil for a host.
+func (h *hop) next(resp *http.Response, u *upstream.Upstream) (*hop, error) {
 	location := resp.Header.Get("Location")
 	method := h.target.method
 	switch resp.StatusCode {
@@ -65,15 +67,15 @@ func (h *hop) next(resp *http.Response) (*hop, error) {
 		location = m.text(location)
 	}
 	from := address(h.target)
-	to, err := h.resolve(resp.Request.URL, location)
+	to, named, err := resolve(resp.Request.URL, location, u)
 	if err != nil {
 		return nil, fmt.Errorf("a redirect of %s is refused: %w", from, err)
 	}
-	t, err := parseTarget(method, to)
+	t, err := parseTarget(method, named)
 	if err != nil {
 		return nil, fmt.Errorf("a redirect of %s is refused: %w", from, err)
 	}
-	n := &hop{target: t, from: from, fields: h.fields, secret: h.secret, masks: h.masks}
+	n := &hop{target: t, from: from, to: to, fields: h.fields, secret: h.secret, masks: h.masks}
 	away := t.origin() != h.target.origin()
 	if resp.StatusCode >= http.StatusTemporaryRedirect || method == h.target.method {
 		switch {
@@ -88,33 +90,33 @@ func (h *hop) next(resp *http.Response) (*hop, error) {
 	return n, nil
 }
 
-// resolve makes an absolute URL of a Location. at is what was called; for an upstream that is one of its endpoints, and
-// what lies there is still the upstream.
-func (h *hop) resolve(at *url.URL, location string) (string, error) {
-	to, err := at.Parse(location)
+// resolve makes an absolute URL of a Location. at is what was called; for an upstream u that is on one of its endpoints, and what lies
+// below any of them is still the upstream: then to is that address, and named says it by the upstream's name.
+func resolve(at *url.URL, location string, u *upstream.Upstream) (to *url.URL, named string, err error) {
+	to, err = at.Parse(location)
 	if err != nil {
-		return "", fmt.Errorf("its Location cannot be read")
+		return nil, "", fmt.Errorf("its Location cannot be read")
 	}
 	if to.Scheme != "https" && to.Scheme != "http" { // an upstream is named by its own plugin, and by no server
-		return "", fmt.Errorf("it leads to neither https nor http")
+		return nil, "", fmt.Errorf("it leads to neither https nor http")
 	}
 	to.Fragment, to.RawFragment = "", "" // never sent
-	if h.target.upstream == "" || to.Scheme != at.Scheme || !strings.EqualFold(to.Host, at.Host) || to.User != nil {
-		return to.String(), nil
+	if u == nil {
+		return nil, to.String(), nil
 	}
-	base, ok := strings.CutSuffix(at.EscapedPath(), h.target.escapedPath())
-	if !ok {
-		return "", fmt.Errorf("it leaves the endpoint's chat address: set the new address as the endpoint of upstream %s", h.target.upstream)
+	path, near := u.Path(to)
+	switch {
+	case path != "":
+	case near:
+		return nil, "", fmt.Errorf("it leaves the endpoint's path: set the new address as an endpoint of upstream %s", u.Name())
+	default:
+		return nil, to.String(), nil
 	}
-	path, ok := strings.CutPrefix(to.EscapedPath(), base)
-	if !ok || !strings.HasPrefix(path, "/") {
-		return "", fmt.Errorf("it leaves the endpoint's path: set the new address as an endpoint of upstream %s", h.target.upstream)
-	}
-	named := "upstream://" + h.target.upstream + path
+	named = "upstream://" + u.Name() + path
 	if to.RawQuery != "" {
 		named += "?" + to.RawQuery
 	}
-	return named, nil
+	return to, named, nil
 }
 
 // follows are the headers that go along. To another server only those that say what is understood: any other may be a key. Those

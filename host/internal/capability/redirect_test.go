@@ -231,3 +231,38 @@ func TestRedirectsOfAnUpstream(t *testing.T) {
 		}
 	}
 }
+
+// TestEndpointsRedirectToEachOther: what lies below any endpoint is the upstream's, secret included, and is asked of the very endpoint that
+// was named. What lies beside one is nobody's.
+func TestEndpointsRedirectToEachOther(t *testing.T) {
+	var ones, twos []string
+	one, two := redirector(t, &ones), redirector(t, &twos)
+	g := setup{
+		grant: []config.Fetch{
+			{Upstream: "up", Methods: []string{"GET"}, Paths: []string{"/v1"}},
+			grant(t, two, func(f *config.Fetch) { f.Paths = []string{"/beside"} }),
+		},
+		named: map[string]config.Upstream{"up": {
+			Endpoints: []config.Endpoint{{URL: one + "/base"}, {URL: two + "/other"}}, Sticky: "x-key", Private: true, MaxConns: 2, Auth: config.Auth{Secret: "up", As: "bearer"},
+		}},
+		secrets: map[string]config.Secret{"up": {Env: "UP", Upstream: "up", Insecure: true}}, environ: []string{"UP=" + value},
+	}.guest(t)
+	for i := range 8 { // each session begins at one of them
+		ones, twos = nil, nil
+		reply, body := g.must(t, hops("1", ask("GET", "upstream://up/v1/go?302="+two+"/other/v1/end", "x-key", fmt.Sprint(i))))
+		if abi.Get(reply.Fields, ":url") != "upstream://up/v1/end" || !strings.HasPrefix(body, "Authorization=Bearer ***") || !strings.Contains(body, "X-Key=") || len(twos) == 0 || twos[len(twos)-1] != `GET /other/v1/end ""` {
+			t.Errorf("session %d: %v %s, they saw %s and %s", i, reply.Fields, body, ones, twos)
+		}
+		for to, want := range map[string]string{
+			two + "/other/v2/end":                      "may not GET upstream://up/v2/end",
+			two + "/beside":                            "leaves the endpoint's path",
+			two + "/other/%252e%252e/beside":           "segment",
+			"http://user@" + two[7:] + "/other/v1/end": "a user or a password",
+			"https" + two[4:] + "/other/v1/end":        "may not GET https://",
+		} {
+			if text := g.refuses(t, hops("1", ask("GET", "upstream://up/v1/go?302="+to, "x-key", fmt.Sprint(i))), abi.Denied); !strings.Contains(text, want) {
+				t.Errorf("%s: %s", to, text)
+			}
+		}
+	}
+}

@@ -1,7 +1,6 @@
 package capability_test
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"net/http"
 	"os"
@@ -28,7 +27,7 @@ func with(in *wasm.Operation, secret string) *wasm.Operation {
 func trust(s *recorder) []upstream.Option {
 	pool := x509.NewCertPool()
 	pool.AddCert(s.Certificate())
-	return []upstream.Option{upstream.TLS(&tls.Config{RootCAs: pool})}
+	return []upstream.Option{upstream.Roots(pool)}
 }
 
 // TestSecretOfAGrant goes through what a secret needs before it is sent: a grant, a binding, a safe way and a value.

@@ -101,7 +101,8 @@ type Upstream struct {
 	ConnectTimeout  time.Duration `yaml:"connect_timeout"`
 	ResponseTimeout time.Duration `yaml:"response_timeout"`
 	ChunkTimeout    time.Duration `yaml:"chunk_timeout"`
-	MaxResponse     Bytes         `yaml:"max_response"`   // of one body, unpacked; 0 is no bound
+	MaxResponse     Bytes         `yaml:"max_response"` // of one body, unpacked; 0 is no bound
+	TLS             UpstreamTLS   `yaml:"tls"`
 	Proxy           string        `yaml:"proxy"`          // http://host:port that all calls go through; "" is none. Private speaks of its address then
 	MaxWaiting      int           `yaml:"max_waiting"`    // calls that wait for a connection; 0 is no bound
 	TimeoutHeader   string        `yaml:"timeout_header"` // tells the upstream how many milliseconds its head may take; "" is none
@@ -111,6 +112,11 @@ type Upstream struct {
 	Retry           Retry         `yaml:"retry"`
 	Breaker         Breaker       `yaml:"breaker"`
 	Auth            Auth          `yaml:"auth"`
+}
+
+// UpstreamTLS says who vouches for the endpoints of an upstream. They are always verified.
+type UpstreamTLS struct {
+	CA string `yaml:"ca"` // a file of certificates in PEM form, trusted in place of the system's; "" is the system's
 }
 
 // Endpoint is one address of an upstream. A text in its place is its URL. Load fills in Weight.

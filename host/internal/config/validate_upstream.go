@@ -18,7 +18,7 @@ func (v *validator) upstreams() {
 		if len(u.Endpoints) == 0 {
 			v.fault(endpoints, `an upstream needs an endpoint, such as endpoints: ["https://gpustack.example.com"]`)
 		}
-		demo, real := false, false
+		demo, real, plain, secure := false, false, false, false
 		for i, e := range u.Endpoints {
 			v.endpoint(v.urlPath(endpoints.index(i)), e.URL)
 			v.number(endpoints.index(i).key("weight"), int64(e.Weight), 1, 1000)
@@ -26,7 +26,12 @@ func (v *validator) upstreams() {
 				v.metrics(at, e.Metrics)
 			}
 			demo = demo || isDemo(e.URL)
-			real = real || strings.HasPrefix(strings.ToLower(e.URL), "http")
+			scheme, _, _ := strings.Cut(strings.ToLower(e.URL), ":")
+			plain, secure = plain || scheme == "http", secure || scheme == "https"
+			real = plain || secure
+		}
+		if plain && secure {
+			v.fault(endpoints, "http stands beside https, and a call that is meant for one never goes over the other: make two upstreams of them")
 		}
 		if demo && real {
 			v.fault(endpoints, "the demo stands beside a real service, which would get and miss the upstream's secret in turn: list one kind only")
@@ -39,6 +44,11 @@ func (v *validator) upstreams() {
 		v.positive(p.key("chunk_timeout"), u.ChunkTimeout)
 		v.size(p.key("max_response"), u.MaxResponse, 0, TiB)
 
+		if ca := p.key("tls").key("ca"); u.TLS.CA != "" && !secure && v.known(endpoints) {
+			v.fault(ca, "it says who vouches for https, and no endpoint speaks it")
+		} else {
+			v.file(ca, u.TLS.CA)
+		}
 		v.proxy(p.key("proxy"), u.Proxy, demo)
 		v.number(p.key("max_waiting"), int64(u.MaxWaiting), 0, maxCount)
 		v.header(p.key("timeout_header"), u.TimeoutHeader)

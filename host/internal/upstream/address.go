@@ -68,16 +68,24 @@ type carrier struct {
 	is     string
 	at     int  // the first of the four bytes
 	flip   bool // the bytes are inverted
+	isatap bool // only where the interface is one of ISATAP's
 }
 
 // carriers is never written to. IPv4-mapped addresses are unmapped before.
 var carriers = [...]carrier{
-	{netip.MustParsePrefix("::/96"), "IPv4-compatible", 12, false},
-	{netip.MustParsePrefix("::ffff:0:0:0/96"), "IPv4-translated", 12, false},
-	{netip.MustParsePrefix("64:ff9b::/96"), "NAT64", 12, false},
-	{netip.MustParsePrefix("2002::/16"), "6to4", 2, false},
-	{netip.MustParsePrefix("2001::/32"), "Teredo server", 4, false},
-	{netip.MustParsePrefix("2001::/32"), "Teredo client", 12, true},
+	{prefix: netip.MustParsePrefix("::/96"), is: "IPv4-compatible", at: 12},
+	{prefix: netip.MustParsePrefix("::ffff:0:0:0/96"), is: "IPv4-translated", at: 12},
+	{prefix: netip.MustParsePrefix("64:ff9b::/96"), is: "NAT64", at: 12},
+	{prefix: netip.MustParsePrefix("2002::/16"), is: "6to4", at: 2},
+	{prefix: netip.MustParsePrefix("2001::/32"), is: "Teredo server", at: 4},
+	{prefix: netip.MustParsePrefix("2001::/32"), is: "Teredo client", at: 12, flip: true},
+	{prefix: netip.MustParsePrefix("::/0"), is: "ISATAP", at: 12, isatap: true},
+}
+
+// isISATAP says whether an address ends in an interface identifier of RFC 5214, 6.1, whatever its prefix:
+// ::0:5efe:a.b.c.d, or ::200:5efe:a.b.c.d when the IPv4 address is unique.
+func isISATAP(b [16]byte) bool {
+	return b[8]&^2 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe
 }
 
 // checkAddress refuses an address that is not public. It returns a *Blocked or nil.
@@ -101,7 +109,7 @@ func refusal(addr netip.Addr) string {
 	}
 	b := addr.As16()
 	for _, c := range carriers {
-		if !c.prefix.Contains(addr) {
+		if !c.prefix.Contains(addr) || c.isatap && !isISATAP(b) {
 			continue
 		}
 		v4 := [4]byte(b[c.at : c.at+4])

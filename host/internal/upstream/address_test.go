@@ -84,6 +84,12 @@ func TestAddresses(t *testing.T) {
 		{"64:ff9b:1::8.8.8.8", "local NAT64"},
 		{"2002:7f00:1::", "loopback"},
 		{"2002:a9fe:a9fe::1", "link-local"},
+		{"2a00:1450:4001:81b:0:5efe:10.0.0.1", "ISATAP of 10.0.0.1, private"},
+		{"2a00:1450:4001:81b:200:5efe:169.254.169.254", "link-local"},
+		{"2a00:1450:4001:81b:0:5efe:8.8.8.8", ""},
+		{"2a00:1450:4001:81b:200:5efe:8.8.8.8", ""},
+		{"2a00:1450:4001:81b:100:5efe:10.0.0.1", ""},      // an interface like any other
+		{"2002:808:808::5efe:127.0.0.1", "loopback"},      // ISATAP within 6to4
 		{"2001:0:a00:1::f7f7:f7f7", "private"},            // Teredo: the server is 10.0.0.1
 		{"2001:0:808:808::80ff:fffe", "loopback"},         // Teredo: the client is 127.0.0.1
 		{"2001:0:808:808:0:0:f7f7:f7f7", ""},              // Teredo: 8.8.8.8 on both sides

@@ -4,14 +4,15 @@ import (
 	"hash/fnv"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
 // choice is what one call asks of an endpoint.
 type choice struct {
-	scheme string
-	sticky string // "" is none
-	now    time.Time
+	sticky    string  // "" is none
+	addressed *member // the one to take while it is a candidate; nil is any
+	now       time.Time
 }
 
 // candidate is a member with its share at this moment.
@@ -20,12 +21,12 @@ type candidate struct {
 	share float64
 }
 
-// candidates lists the members a call may go to: of its scheme, none of skip, and only the
-// available ones where that is asked for.
+// candidates lists the members a call may go to: none of skip, and only the available ones where
+// that is asked for.
 func (u *Upstream) candidates(list []candidate, c *choice, availableOnly bool, skip []*member) []candidate {
 next:
 	for _, m := range u.members {
-		if m.key.scheme != c.scheme || availableOnly && !m.available(c.now) {
+		if availableOnly && !m.available(c.now) {
 			continue
 		}
 		for _, s := range skip {
@@ -42,6 +43,9 @@ next:
 func (u *Upstream) pick(c *choice, availableOnly bool, skip []*member) *member {
 	var buffer [8]candidate
 	list := u.candidates(buffer[:0], c, availableOnly, skip)
+	if slices.ContainsFunc(list, func(x candidate) bool { return x.member == c.addressed }) {
+		return c.addressed
+	}
 	switch {
 	case len(list) == 0:
 		return nil

@@ -47,6 +47,27 @@ func TestSlowEndpointGetsLittle(t *testing.T) {
 	}
 }
 
+// TestTheWaitForAPlaceIsNotTheEndpoints: an upstream whose pool is full does not make its endpoints look slow.
+func TestTheWaitForAPlaceIsNotTheEndpoints(t *testing.T) {
+	open := make(chan struct{})
+	b := newBackend(t, "b", func(w http.ResponseWriter, r *http.Request) {
+		w.(http.Flusher).Flush() // the head is quick, the body holds the connection
+		<-open
+	})
+	set, u := newUpstream(t, func(c *config.Upstream) { c.MaxConns = 1 }, b.url)
+	var work sync.WaitGroup
+	for range 4 {
+		work.Go(func() { ask(t.Context(), u, http.MethodGet, "") })
+	}
+	eventually(t, "three wait", func() bool { return u.Pool().Stats().Waiting == 3 })
+	time.Sleep(2 * time.Second)
+	close(open)
+	work.Wait()
+	if e := of(t, set, b); e.Calls != 4 || e.HeadMillis > 500 {
+		t.Errorf("%d calls took %.0f ms to their head, and waited 2 s for the pool", e.Calls, e.HeadMillis)
+	}
+}
+
 // TestWeights calls one after the other, and then many at once. A machine that stalls makes an endpoint look slow, which then rightly gets less: so
 // it may take more than one try.
 func TestWeights(t *testing.T) {
@@ -146,34 +167,6 @@ func TestSticky(t *testing.T) {
 	for _, b := range all[1:] {
 		if b.hits.Load() == 0 {
 			t.Errorf("%s got no call without a session", b.name)
-		}
-	}
-}
-
-// TestSchemesStayApart makes sure that what was meant for https never goes over http.
-func TestSchemesStayApart(t *testing.T) {
-	plain := newBackend(t, "plain", nil)
-	_, u := newUpstream(t, nil, "https://127.0.0.1:1", plain.url)
-	for range 4 {
-		to, err := u.URL("/", "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		before := plain.hits.Load()
-		_, _, err = func() (int, string, error) {
-			req := get(t, t.Context(), to.String())
-			resp, err := u.Do(req, local)
-			if err != nil {
-				return 0, "", err
-			}
-			resp.Body.Close()
-			return resp.StatusCode, "", nil
-		}()
-		switch got := plain.hits.Load() - before; {
-		case to.Scheme == "https" && (err == nil || got != 0):
-			t.Errorf("a call over https was answered by the endpoint over http: %v", err)
-		case to.Scheme == "http" && (err != nil || got != 1):
-			t.Errorf("a call over http: %d hits, %v", got, err)
 		}
 	}
 }

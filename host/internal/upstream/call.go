@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Do sends one request and returns its response once the headers are there. Redirects, statuses
@@ -36,40 +37,42 @@ func (p *Pool) Do(req *http.Request, pol Policy) (*http.Response, error) {
 		closeBody(req.Body)
 		return nil, err
 	}
-	return p.send(req, req.Body, k, nil, false)
+	resp, _, err := p.send(req, req.Body, k, nil, false)
+	return resp, err
 }
 
 // send is Do with a body in the place of the request's own, which GetBody can make again, on a
 // connection of a known key. Of m, which may be nil, it ends the call that its caller began, once
 // the response's body has ended; when it returns no response that is still the caller's to do.
 // With once the request is not sent a second time; errWritten says that it should be so from then on.
-func (p *Pool) send(req *http.Request, body io.ReadCloser, k key, m *member, once bool) (*http.Response, error) {
+// took is the server's part of the time: from the last sending to the head, or that of a dial which failed.
+func (p *Pool) send(req *http.Request, body io.ReadCloser, k key, m *member, once bool) (resp *http.Response, took time.Duration, err error) {
 	c, err := p.acquire(req.Context(), k, false)
 	if err != nil {
 		closeBody(body)
-		return nil, err
+		return nil, 0, err
 	}
-	resp, again, err := p.attempt(req, body, c, m)
+	resp, took, again, err := p.attempt(req, body, c, m)
 	if !again || once {
-		return resp, err
+		return resp, took, err
 	}
 	if hasBody(body) {
 		if req.GetBody == nil {
-			return nil, err
+			return nil, took, err
 		}
 		if body, err = req.GetBody(); err != nil {
-			return nil, fmt.Errorf("call %s: get the request's body a second time: %w", k.addr, err)
+			return nil, took, fmt.Errorf("call %s: get the request's body a second time: %w", k.addr, err)
 		}
 	}
 	if c, err = p.acquire(req.Context(), k, true); err != nil {
 		closeBody(body)
-		return nil, err
+		return nil, took, err
 	}
-	resp, _, err = p.attempt(req, body, c, m)
+	resp, took, _, err = p.attempt(req, body, c, m)
 	if dialFailed(err) {
-		return nil, fmt.Errorf("%w, %w", err, errWritten)
+		return nil, took, fmt.Errorf("%w, %w", err, errWritten)
 	}
-	return resp, err
+	return resp, took, err
 }
 
 // errWritten goes with a failed dial after a first connection had taken the request and died. Its one
@@ -117,13 +120,15 @@ type call struct {
 }
 
 // attempt sends the request on c, which the call then owns. again says that the same request may
-// be sent on another connection.
-func (p *Pool) attempt(req *http.Request, body io.ReadCloser, c *conn, m *member) (resp *http.Response, again bool, err error) {
+// be sent on another connection; took is as of send.
+func (p *Pool) attempt(req *http.Request, body io.ReadCloser, c *conn, m *member) (resp *http.Response, took time.Duration, again bool, err error) {
+	began := time.Now()
 	if c.cc == nil {
 		if err := p.dial(req.Context(), c); err != nil {
 			closeBody(body)
-			return nil, false, err
+			return nil, time.Since(began), false, err
 		}
+		began = time.Now()
 	}
 	x := &call{pool: p, conn: c, ctx: req.Context()}
 	// A context of its own: it ends with the call, so that nothing stays registered in the caller's.
@@ -148,6 +153,7 @@ func (p *Pool) attempt(req *http.Request, body io.ReadCloser, c *conn, m *member
 	}
 	x.watch.start(ErrResponseTimeout, p.set.response)
 	resp, err = c.cc.RoundTrip(out)
+	took = time.Since(began)
 	if late := x.watch.stop(); err == nil && late != nil {
 		_ = resp.Body.Close()
 		err = late
@@ -157,19 +163,20 @@ func (p *Pool) attempt(req *http.Request, body io.ReadCloser, c *conn, m *member
 		err = x.explain(err, mark)
 		closeBody(out.Body)
 		x.end()
-		return nil, again, err
+		return nil, took, again, err
 	}
-	return x.respond(req, resp, m)
+	resp, err = x.respond(req, resp, m)
+	return resp, took, false, err
 }
 
 // respond makes the call the response's body.
-func (x *call) respond(req *http.Request, resp *http.Response, m *member) (*http.Response, bool, error) {
+func (x *call) respond(req *http.Request, resp *http.Response, m *member) (*http.Response, error) {
 	resp.Request, resp.TLS = req, x.conn.tls
 	switch {
 	case resp.StatusCode == http.StatusSwitchingProtocols:
 		_ = resp.Body.Close()
 		x.end()
-		return nil, false, x.fail(ErrProtocol, "", errors.New("it switches to another protocol, which a pooled call cannot follow"))
+		return nil, x.fail(ErrProtocol, "", errors.New("it switches to another protocol, which a pooled call cannot follow"))
 	case resp.Body == http.NoBody:
 		x.member = m
 		x.end()
@@ -178,7 +185,7 @@ func (x *call) respond(req *http.Request, resp *http.Response, m *member) (*http
 		x.answer = resp.Body
 		resp.Body = x
 	}
-	return resp, false, nil
+	return resp, nil
 }
 
 // Read reads the response's body.

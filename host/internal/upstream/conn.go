@@ -81,6 +81,9 @@ func (c *conn) Close() error {
 // dialKey finds the conn that a dial is for in the dial's context.
 type dialKey struct{}
 
+// maxHeader bounds the headers of one response, in bytes: a guest is given no more of them.
+const maxHeader = 64 << 10
+
 // newTransport makes the one http.Transport of a pool. It opens connections and speaks HTTP/1.1
 // on them; keeping them is the pool's work.
 func newTransport(s settings) *http.Transport {
@@ -94,7 +97,7 @@ func newTransport(s settings) *http.Transport {
 		DialContext:            dialTCP,
 		DialTLSContext:         s.dialTLS,
 		DisableCompression:     true, // what the upstream sent is what the caller gets
-		MaxResponseHeaderBytes: s.headerLimit,
+		MaxResponseHeaderBytes: maxHeader,
 		ExpectContinueTimeout:  time.Second,
 		ReadBufferSize:         4 << 10,
 		WriteBufferSize:        4 << 10,
@@ -169,15 +172,7 @@ func (s settings) secure(ctx context.Context, raw net.Conn, addr string) (*tls.C
 			return nil, err
 		}
 	}
-	conf := &tls.Config{}
-	if s.tls != nil {
-		conf = s.tls.Clone()
-	}
-	if conf.ServerName == "" {
-		conf.ServerName = host
-	}
-	conf.NextProtos = []string{"http/1.1"}
-	secure := tls.Client(raw, conf)
+	secure := tls.Client(raw, &tls.Config{RootCAs: s.roots, ServerName: host, NextProtos: []string{"http/1.1"}})
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
 		return nil, fmt.Errorf("TLS handshake: %w", err)
@@ -202,6 +197,7 @@ func (p *Pool) dial(ctx context.Context, c *conn) error {
 		p.count.dials++
 		p.dialed.add(dns, took-dns)
 		if c.site != nil {
+			c.site.dials++
 			c.site.dialed.add(dns, took-dns)
 		}
 		if c.dialing { // the server may have closed it already
@@ -218,6 +214,10 @@ func (p *Pool) dial(ctx context.Context, c *conn) error {
 	p.mu.Lock()
 	p.count.dials++
 	p.count.dialErrors++
+	if c.site != nil {
+		c.site.dials++
+		c.site.dialErrors++
+	}
 	p.mu.Unlock()
 	p.release(c)
 	return err

@@ -126,11 +126,8 @@ func (e endpoint) url(path, rawQuery string) (*url.URL, error) {
 	return u, nil
 }
 
-// cut is the reverse of url: the path that leads to u on this endpoint.
+// cut is the reverse of url: the path that leads to u, which is on the endpoint's server.
 func (e endpoint) cut(u *url.URL) (path string, ok bool) {
-	if u.Scheme != e.base.Scheme || !strings.EqualFold(u.Host, e.base.Host) {
-		return "", false
-	}
 	escaped := u.EscapedPath()
 	if e.chat != nil && escaped == e.chat.EscapedPath() {
 		return chatPath, true

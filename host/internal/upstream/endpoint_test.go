@@ -121,6 +121,15 @@ func TestEndpointTwice(t *testing.T) {
 	}
 }
 
+// TestSchemesStayApart: a request that was made for https, with a secret perhaps, must find no endpoint over http.
+func TestSchemesStayApart(t *testing.T) {
+	for _, endpoints := range [][]string{{"https://a", "https://b", "http://c"}, {"http://a", "http://b", "https://c"}} {
+		if _, err := named(t, nil, endpoints...); err == nil || !strings.Contains(err.Error(), "endpoints[2]") || !strings.Contains(err.Error(), "make two upstreams") {
+			t.Errorf("%v: %v, want the third refused", endpoints, err)
+		}
+	}
+}
+
 func TestEndpointsTakeTurns(t *testing.T) {
 	u, err := named(t, nil, "http://a", "http://b", "http://c")
 	if err != nil {

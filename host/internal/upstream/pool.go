@@ -3,7 +3,7 @@ package upstream
 import (
 	"container/list"
 	"context"
-	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -24,11 +24,11 @@ type settings struct {
 	maxConns, maxIdle        int
 	maxWaiting               int // 0 is no bound
 	idle                     time.Duration
-	connect, response, chunk time.Duration // 0 is no limit
-	headerLimit              int64         // bytes of a response's headers
-	tls                      *tls.Config
-	resolver                 *net.Resolver // nil is the system's
-	proxy                    string        // host:port that stands between the pool and every server; "" is none
+	connect, response, chunk time.Duration  // 0 is no limit
+	caFile, ca               string         // who may sign a server's certificate, and what the file said; "" is roots as they are
+	roots                    *x509.CertPool // nil is the system's
+	resolver                 *net.Resolver  // nil is the system's
+	proxy                    string         // host:port that stands between the pool and every server; "" is none
 }
 
 func (s settings) check(path string) error {

@@ -2,7 +2,6 @@ package upstream_test
 
 import (
 	"bufio"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -119,7 +118,7 @@ func TestProxy(t *testing.T) {
 		roots := x509.NewCertPool()
 		roots.AddCert(s.Certificate())
 		proxy, asked := newProxy(t, s.Listener.Addr().String())
-		u := proxied(t, "https://example.com/base", proxy, true, patience, upstream.TLS(&tls.Config{RootCAs: roots}))
+		u := proxied(t, "https://example.com/base", proxy, true, patience, upstream.Roots(roots))
 		for range 2 {
 			if got, err := callFar(t, u); err != nil || got != "example.com /base/v1/a%20b?q=1" {
 				t.Fatalf("%q, %v", got, err)
@@ -129,7 +128,7 @@ func TestProxy(t *testing.T) {
 			t.Errorf("the proxy was asked\n%s\nwant\n%s", got, want)
 		}
 		// The certificate is the server's, whoever stands between.
-		u = proxied(t, "https://api.far.invalid", proxy, true, patience, upstream.TLS(&tls.Config{RootCAs: roots}))
+		u = proxied(t, "https://api.far.invalid", proxy, true, patience, upstream.Roots(roots))
 		if got, err := callFar(t, u); err == nil || !errors.Is(err, upstream.ErrConnect) || !strings.Contains(err.Error(), "certificate") {
 			t.Errorf("%q, %v", got, err)
 		}
@@ -218,7 +217,7 @@ func TestChecksGoThroughTheProxy(t *testing.T) {
 				far.Endpoints = []config.Endpoint{{URL: c.origin + "/base", Metrics: c.origin + "/metrics"}}
 				far.Proxy, far.Private, far.Health.Path, far.Health.Failures = proxy, private, "/healthz", 1
 				far.Queue = config.Queue{Metric: "waiting", Interval: time.Minute}
-				set, err := upstream.New(client(nil), map[string]config.Upstream{"far": far}, nil, upstream.TLS(&tls.Config{RootCAs: roots}))
+				set, err := upstream.New(client(nil), map[string]config.Upstream{"far": far}, nil, upstream.Roots(roots))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -545,7 +545,15 @@ func TestTrafficAndDials(t *testing.T) {
 	if s.ConnectMillis <= 0 || s.DNSMillis <= 0 || e.ConnectMillis != s.ConnectMillis || e.DNSMillis != s.DNSMillis || s.ConnectSeconds <= 0 {
 		t.Errorf("times %+v", s)
 	}
-	if e.Open != 1 || e.Idle != 1 || e.HeadMillis <= 0 {
+	if e.Open != 1 || e.Idle != 1 || e.HeadMillis <= 0 || e.Dials != 1 || e.DialErrors != 0 {
 		t.Errorf("%+v", e)
+	}
+	b.kill()
+	if _, _, err := ask(t.Context(), u, http.MethodPost, ""); !errors.Is(err, upstream.ErrConnect) {
+		t.Fatal(err)
+	}
+	s = set.Stats()[1]
+	if e = s.Upstream.Endpoints[0]; e.Dials != s.Dials || e.DialErrors != s.DialErrors || e.DialErrors == 0 || e.Dials != e.DialErrors+1 {
+		t.Errorf("dials %d and %d, failed ones %d and %d", s.Dials, e.Dials, s.DialErrors, e.DialErrors)
 	}
 }

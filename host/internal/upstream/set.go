@@ -2,11 +2,12 @@ package upstream
 
 import (
 	"context"
-	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
 	"net"
+	"os"
 	"slices"
 	"sync"
 
@@ -32,21 +33,16 @@ type Set struct {
 
 // options are what the configuration does not say. Comparable.
 type options struct {
-	headerLimit int64
-	tls         *tls.Config
-	resolver    *net.Resolver
+	roots    *x509.CertPool
+	resolver *net.Resolver
 }
 
 // Option changes what New makes.
 type Option func(*options)
 
-// HeaderLimit bounds the headers of one response, in bytes; 64 KiB without it. A response with
-// more fails with ErrProtocol.
-func HeaderLimit(bytes int64) Option { return func(o *options) { o.headerLimit = bytes } }
-
-// TLS sets how servers are verified, by a root of one's own for example. The config must not be
-// changed afterwards. The server's name and the protocols are set for each connection.
-func TLS(c *tls.Config) Option { return func(o *options) { o.tls = c } }
+// Roots sets whose certificates are trusted where an upstream names no file of its own; without it
+// those that the system trusts.
+func Roots(p *x509.CertPool) Option { return func(o *options) { o.roots = p } }
 
 // Resolver sets who finds the addresses of names; without it the system does.
 func Resolver(r *net.Resolver) Option { return func(o *options) { o.resolver = r } }
@@ -55,7 +51,7 @@ func Resolver(r *net.Resolver) Option { return func(o *options) { o.resolver = r
 // a URL; it may be nil when there is none. All problems of the configuration come back at once,
 // each with its path.
 func New(client config.Client, named map[string]config.Upstream, resolve func(string) (string, error), opts ...Option) (*Set, error) {
-	s := &Set{options: options{headerLimit: 64 << 10}, resolve: resolve}
+	s := &Set{resolve: resolve}
 	for _, o := range opts {
 		o(&s.options)
 	}
@@ -80,12 +76,16 @@ func (s *Set) Reload(client config.Client, named map[string]config.Upstream) (*S
 func (s *Set) build(client config.Client, named map[string]config.Upstream, old *Set) error {
 	var problems []error
 	pool := func(name, path string, set settings) *Pool {
-		set.headerLimit, set.tls, set.resolver = s.options.headerLimit, s.options.tls, s.options.resolver
+		before := old.pool(name)
+		set.roots, set.resolver = s.options.roots, s.options.resolver
+		if err := set.trust(path, before); err != nil {
+			problems = append(problems, err)
+		}
 		if err := set.check(path); err != nil {
 			problems = append(problems, err)
 		}
-		if p := old.pool(name); p != nil && p.set == set {
-			return p
+		if before != nil && before.set == set {
+			return before
 		}
 		return newPool(name, path, set)
 	}
@@ -104,7 +104,7 @@ func (s *Set) build(client config.Client, named map[string]config.Upstream, old 
 		p := pool(name, "upstreams."+name, settings{
 			maxConns: c.MaxConns, maxIdle: c.MaxIdleConns, idle: c.IdleTimeout,
 			connect: c.ConnectTimeout, response: c.ResponseTimeout, chunk: c.ChunkTimeout,
-			maxWaiting: c.MaxWaiting, proxy: proxyAddr(c.Proxy),
+			maxWaiting: c.MaxWaiting, proxy: proxyAddr(c.Proxy), caFile: c.TLS.CA,
 		})
 		var before *Upstream
 		if old != nil {
@@ -121,6 +121,28 @@ func (s *Set) build(client config.Client, named map[string]config.Upstream, old 
 		return err
 	}
 	s.begin()
+	return nil
+}
+
+// trust reads the file of an upstream's own authorities. Of before, which may be nil, it takes the very
+// same roots when the file says what it said then: settings are compared.
+func (s *settings) trust(path string, before *Pool) error {
+	if s.caFile == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(s.caFile)
+	if err != nil {
+		return fmt.Errorf("%s.tls.ca: %w", path, err)
+	}
+	s.ca = string(pem)
+	if before != nil && before.set.ca == s.ca {
+		s.roots = before.set.roots
+		return nil
+	}
+	s.roots = x509.NewCertPool()
+	if !s.roots.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("%s.tls.ca: %s holds no certificate in PEM form", path, s.caFile)
+	}
 	return nil
 }
 

@@ -13,6 +13,8 @@ type site struct {
 	addr       string
 	users      int // endpoints of Sets; nobody is left at 0
 	open, idle int
+	dials      uint64 // ended, failed ones among them
+	dialErrors uint64
 	dialed     dialTimes
 }
 

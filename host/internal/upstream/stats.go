@@ -66,6 +66,8 @@ type EndpointStats struct {
 	Calls        uint64    `json:"calls"`
 	Failures     uint64    `json:"failures"`
 	Ejections    uint64    `json:"ejections"`
+	Dials        uint64    `json:"dials"` // ended, failed ones among them
+	DialErrors   uint64    `json:"dial_errors"`
 
 	HeadMillis     float64 `json:"head_ms"` // until the head of an answer, smoothed; half of it each 10 s without a call
 	DNSMillis      float64 `json:"dns_ms"`
@@ -153,6 +155,7 @@ func (u *Upstream) endpointStats(m *member, now time.Time) EndpointStats {
 	m.mu.Unlock()
 	u.pool.mu.Lock()
 	s.Open, s.Idle = m.site.open, m.site.idle
+	s.Dials, s.DialErrors = m.site.dials, m.site.dialErrors
 	dialed := m.site.dialed
 	u.pool.mu.Unlock()
 	s.DNSMillis, s.ConnectMillis = dialed.recentDNS/1e6, dialed.recentConnect/1e6

@@ -8,6 +8,7 @@
 package upstream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -74,6 +75,10 @@ func newUpstream(name string, c config.Upstream, pool *Pool, resolve func(string
 		m, err := newMember(e, resolve)
 		if err != nil {
 			problems = append(problems, fmt.Errorf("upstreams.%s.endpoints[%d]: %w", name, i, err))
+			continue
+		}
+		if len(u.members) > 0 && m.key.scheme != u.members[0].key.scheme {
+			problems = append(problems, fmt.Errorf("upstreams.%s.endpoints[%d]: it speaks %s, and %s does not: make two upstreams of them", name, i, m.key.scheme, u.members[0].name))
 			continue
 		}
 		if u.find(m.name) != nil {
@@ -147,9 +152,43 @@ func (u *Upstream) URL(path, rawQuery string) (*url.URL, error) {
 	return to, nil
 }
 
+// Path is the reverse of URL: the path that leads to an absolute URL below one of the endpoints, "" when
+// none does. near says that the URL is on the server of one of them.
+func (u *Upstream) Path(to *url.URL) (path string, near bool) {
+	_, path, near = u.at(to)
+	return path, near
+}
+
+// at finds the endpoint that a URL is below, nil when there is none, and the path that leads to it there.
+func (u *Upstream) at(to *url.URL) (found *member, path string, near bool) {
+	k, err := keyOf(to, Policy{})
+	if err != nil || to.User != nil {
+		return nil, "", false
+	}
+	for _, m := range u.members {
+		if m.key != k {
+			continue
+		}
+		near = true
+		if rest, ok := m.cut(to); ok && (found == nil || len(m.base.Path) > len(found.base.Path)) {
+			found, path = m, rest
+		}
+	}
+	return found, path, near
+}
+
+// addressedKey marks a context, see Addressed.
+type addressedKey struct{}
+
+// Addressed marks the calls of a context as ones for the endpoint that their URL is on, as long as it
+// is available: one endpoint may send its callers to another.
+func Addressed(ctx context.Context) context.Context {
+	return context.WithValue(ctx, addressedKey{}, true)
+}
+
 // Do sends a request, whose URL came from URL, on the upstream's pool; see Pool.Do. It goes to the
-// endpoint of the same scheme that has less to do, of two that are drawn, or to the one that the
-// value of the sticky header belongs to.
+// endpoint that has less to do, of two that are drawn, or to the one that the value of the sticky
+// header belongs to.
 //
 // A request whose connection could not be made was not sent: whatever its method, it goes to
 // another endpoint where there is one. A GET, HEAD or OPTIONS, and any request whose context
@@ -202,16 +241,14 @@ func (t *try) aim() error {
 	if t.req.URL == nil || t.req.Header == nil {
 		return errNoURL
 	}
-	longest := -1
-	for _, m := range t.u.members {
-		if path, ok := m.cut(t.req.URL); ok && len(m.base.Path) > longest {
-			t.path, longest = path, len(m.base.Path)
-		}
-	}
-	if longest < 0 {
+	m, path, _ := t.u.at(t.req.URL)
+	if m == nil {
 		return fmt.Errorf("upstream %s: %w: %s is none of its endpoints", t.u.name, ErrBlocked, t.req.URL.Host)
 	}
-	t.c.scheme = t.req.URL.Scheme
+	t.path = path
+	if t.req.Context().Value(addressedKey{}) != nil {
+		t.c.addressed = m
+	}
 	if t.u.sticky != "" {
 		t.c.sticky = t.req.Header.Get(t.u.sticky)
 	}
@@ -246,13 +283,13 @@ func (t *try) send() (resp *http.Response, v verdict, err error) {
 	}
 	for n := 1; ; n++ {
 		t.tried = append(t.tried, m)
-		began := t.c.now
-		if resp, err = t.sendTo(m); resp == nil {
+		var took time.Duration
+		if resp, took, err = t.sendTo(m); resp == nil {
 			m.inFlight.Add(-1)
 		}
 		t.c.now = time.Now()
 		v = t.u.judge(resp, err)
-		t.u.note(m, v, t.c.now.Sub(began), t.c.now)
+		t.u.note(m, v, took, t.c.now)
 		if n == maxFailover || !dialFailed(err) || !t.replayable() {
 			return resp, v, err
 		}
@@ -270,21 +307,20 @@ func (t *try) send() (resp *http.Response, v verdict, err error) {
 // replayable says whether the body can be had again.
 func (t *try) replayable() bool { return !hasBody(t.req.Body) || t.req.GetBody != nil }
 
-// sendTo sends the request to one endpoint, which has one call more from then on.
-func (t *try) sendTo(m *member) (*http.Response, error) {
+// sendTo sends the request to one endpoint, which has one call more from then on. took is Pool.send's.
+func (t *try) sendTo(m *member) (resp *http.Response, took time.Duration, err error) {
 	m.inFlight.Add(1)
 	body := t.body
 	if t.sent && hasBody(t.req.Body) {
-		var err error
 		if body, err = t.req.GetBody(); err != nil {
-			return nil, fmt.Errorf("call %s: get the request's body again: %w", m.key.addr, err)
+			return nil, 0, fmt.Errorf("call %s: get the request's body again: %w", m.key.addr, err)
 		}
 	}
 	t.sent = true
 	req, err := t.address(m)
 	if err != nil {
 		closeBody(body)
-		return nil, err
+		return nil, 0, err
 	}
 	k := m.key
 	k.policy = t.pol

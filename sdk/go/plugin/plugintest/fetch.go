@@ -126,7 +126,11 @@ func (h *Host) fetch(op *bridge.Op) abi.Code {
 		return code
 	}
 	o.credit, o.opened = int(op.Arg), op.Arg > 0
-	req, fail := h.request(fields, op, op.Name)
+	follow, fail := redirects(fields)
+	var req *http.Request
+	if fail == nil {
+		req, fail = h.request(fields, op, op.Name)
+	}
 	if fail != nil {
 		o.tell(failure(abi.Done, fail.Code, fail.Text))
 		return abi.OK
@@ -143,7 +147,7 @@ func (h *Host) fetch(op *bridge.Op) abi.Code {
 	}
 	timeout := time.Duration(op.Arg64) * time.Millisecond
 	h.work.Add(1)
-	go h.call(o, newHop(h, req, fields, op), timeout, cancel)
+	go h.call(o, newHop(h, req, fields, op, follow), timeout, cancel)
 	return abi.OK
 }
 

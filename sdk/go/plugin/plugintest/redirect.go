@@ -26,11 +26,23 @@ type hop struct {
 }
 
 // newHop takes what of op is the guest's only during submit.
-func newHop(h *Host, req *http.Request, fields []abi.Field, op *bridge.Op) *hop {
-	at := &hop{host: h, req: req, fields: fields, op: *op, secret: strings.Clone(op.Name), url: abi.Get(fields, ":url")}
+func newHop(h *Host, req *http.Request, fields []abi.Field, op *bridge.Op, redirects int) *hop {
+	at := &hop{host: h, req: req, fields: fields, op: *op, secret: strings.Clone(op.Name), url: abi.Get(fields, ":url"), left: redirects}
 	at.op.Body = bytes.Clone(op.Body)
-	at.left, _ = strconv.Atoi(abi.Get(fields, ":redirects"))
 	return at
+}
+
+// redirects is how many a fetch asks to have followed.
+func redirects(fields []abi.Field) (int, *abi.Error) {
+	text := abi.Get(fields, ":redirects")
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > 20 {
+		return 0, &abi.Error{Code: abi.Invalid, Text: fmt.Sprintf("fetch: :redirects is %.20q: want 0 to 20", text)}
+	}
+	return n, nil
 }
 
 // follow makes the request and those that it is redirected to, as the server does: by the statuses' rules, with the secret and the headers
@@ -47,16 +59,14 @@ func (at *hop) follow() (*http.Response, *abi.Error, error) {
 			return res, nil, nil
 		}
 		res.Body.Close()
-		if at.left--; at.left < 0 {
-			return nil, &abi.Error{Code: abi.Limit, Text: fmt.Sprintf("fetch: over %d redirects", first)}, nil
-		}
-		if fail := at.next(res.StatusCode, location); fail != nil {
+		if fail := at.next(res.StatusCode, location, first); fail != nil {
 			return nil, fail, nil
 		}
 	}
 }
 
-func (at *hop) next(status int, location string) *abi.Error {
+// next turns to where an answer redirects. first is how many redirects may be followed in all.
+func (at *hop) next(status int, location string, first int) *abi.Error {
 	before, err := url.Parse(at.url)
 	if err != nil {
 		return &abi.Error{Code: abi.Denied, Text: "fetch: " + err.Error()}
@@ -65,25 +75,34 @@ func (at *hop) next(status int, location string) *abi.Error {
 	if err != nil {
 		return &abi.Error{Code: abi.Denied, Text: "fetch: a redirect's Location cannot be read"}
 	}
-	if to.Scheme != before.Scheme && to.Scheme != "https" && to.Scheme != "http" {
+	// An upstream is named by its own plugin, and by no server.
+	if given, _ := url.Parse(location); to.Scheme != "https" && to.Scheme != "http" && (to.Scheme != before.Scheme || given.Scheme != "") {
 		return &abi.Error{Code: abi.Denied, Text: "fetch: a redirect leads to neither https nor http"}
 	}
 	to.Fragment = ""
+	plain(before)
+	plain(to)
 	method := at.req.Method
 	if status == 303 && method != "HEAD" || status < 303 && method == "POST" {
 		method = "GET"
 	}
-	away := to.Scheme != before.Scheme || !strings.EqualFold(to.Host, before.Host)
+	away := to.Scheme != before.Scheme || to.Host != before.Host
 	sends := len(at.op.Body) > 0 || at.op.Flags&abi.OpEnd == 0
+	gone := sends && method != at.req.Method
 	switch {
-	case method != at.req.Method:
+	case gone:
 		at.op.Body, at.op.Flags = nil, at.op.Flags|abi.OpEnd
 	case sends && (away || at.op.Flags&abi.OpEnd == 0):
 		return &abi.Error{Code: abi.Denied, Text: "fetch: a redirect would send the body elsewhere, or a stream twice"}
 	}
+	if at.left--; at.left < 0 {
+		return &abi.Error{Code: abi.Limit, Text: fmt.Sprintf("fetch: over %d redirects", first)}
+	}
 	fields := []abi.Field{{Name: ":method", Value: method}, {Name: ":url", Value: to.String()}}
 	for _, f := range at.fields {
-		if !strings.HasPrefix(f.Name, ":") && (!away || strings.HasPrefix(f.Name, "accept") || f.Name == "user-agent" || f.Name == "content-type") {
+		switch {
+		case strings.HasPrefix(f.Name, ":"), gone && (strings.HasPrefix(f.Name, "content-") || f.Name == "digest"):
+		case !away, slices.Contains([]string{"accept", "accept-language", "accept-encoding", "user-agent", "content-type"}, f.Name):
 			fields = append(fields, f)
 		}
 	}
@@ -96,4 +115,16 @@ func (at *hop) next(status int, location string) *abi.Error {
 	}
 	at.req, at.fields, at.url, at.from = req.WithContext(at.req.Context()), fields, to.String(), to.String()
 	return nil
+}
+
+// plain is a URL's host in the one spelling that the server has for it: in lower case, without a dot at its end or the scheme's own port.
+func plain(u *url.URL) {
+	host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if p := u.Port(); p != "" && p != map[string]string{"https": "443", "http": "80"}[u.Scheme] {
+		host += ":" + p
+	}
+	u.Host = host
 }
