@@ -166,3 +166,14 @@ func (s *Set) Names() []string {
 	}
 	return names
 }
+
+// Check fails for a set that asks for keys and has none that is good at that moment. The error says how to make one.
+func (s *Set) Check(now time.Time) error {
+	if !s.required || s.Usable(now) > 0 {
+		return nil
+	}
+	if len(s.keys) > 0 {
+		return fmt.Errorf("auth.required is true, and all %d keys are expired or disabled: make one by 'patchbay key new', or set auth.required: false", len(s.keys))
+	}
+	return errors.New("auth.required is true, and there is no key: make one by 'patchbay key new --file keys.yaml' and set auth.keys_file: keys.yaml, or set auth.required: false")
+}
