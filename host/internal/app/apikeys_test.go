@@ -258,8 +258,7 @@ func TestKeysOfTheFeed(t *testing.T) {
 // TestKeysChange: the file is read again as the configuration is, and whoever is revoked is out though all else is broken.
 func TestKeysChange(t *testing.T) {
 	web, batch := newKey("web"), newKey("batch")
-	dir := t.TempDir()
-	file, keysFile := filepath.Join(dir, "patchbay.yaml"), filepath.Join(dir, "keys.yaml")
+	file, keysFile := filepath.Join(t.TempDir(), "patchbay.yaml"), filepath.Join(t.TempDir(), "keys.yaml") // each in a folder that is watched
 	write(t, keysFile, "keys:\n- "+web.entry+"\n")
 	whole := mirrorYAML(t, fmt.Sprintf("{required: true, keys_file: %q}", keysFile))
 	write(t, file, whole)
