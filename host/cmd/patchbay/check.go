@@ -3,10 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/keys"
 	"github.com/patchbay-run/patchbay/host/internal/plugin"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 )
@@ -16,7 +18,7 @@ func (p *process) check() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Say everything that is wrong with a configuration, without serving",
-		Long: `Check reads the configuration as serve does, and the plugins' files with their manifests and what they hold. It prints every
+		Long: `Check reads the configuration as serve does, the file of API keys, and the plugins' files with their manifests and what they hold. It prints every
 problem it finds, each with its file, line and path, and warns of wishes of plugins that are not granted. Nothing is opened,
 compiled or called.`,
 		Example: `  patchbay check --config configs/dev.yaml`,
@@ -31,6 +33,11 @@ compiled or called.`,
 				return err
 			}
 			var problems []error
+			if known, err := keys.Read(settings.Auth, p.environ); err != nil {
+				problems = append(problems, err)
+			} else if err := known.Check(time.Now()); err != nil {
+				problems = append(problems, err)
+			}
 			for _, entry := range settings.Plugins {
 				s, err := plugin.Read(entry)
 				if err != nil {

@@ -70,7 +70,7 @@ Exit codes: 0 it worked, 1 it did not, 2 the command line is wrong.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.SetHelpCommand(&cobra.Command{Hidden: true})
-	root.AddCommand(p.serve(), p.check(), p.plugin(), p.demoUpstream(), p.version())
+	root.AddCommand(p.serve(), p.check(), p.plugin(), p.key(), p.demoUpstream(), p.version())
 	return root
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/patchbay-run/patchbay/host/internal/guesttest"
+	"github.com/patchbay-run/patchbay/host/internal/keys"
 	"github.com/patchbay-run/patchbay/host/internal/logtest"
 )
 
@@ -34,9 +35,12 @@ const (
 	escaped  = `p@ss/w+rd="a&b"<c>%20 \d`
 )
 
+// apiKey is what clients of the test send, in clear and as the configuration has it.
+var apiKey, apiKeyHash = keys.Make()
+
 // told is which secrets stand in a text, in any spelling.
 func told(text string) (found []string) {
-	for _, s := range []string{fromEnv, fromFile, changed, escaped} {
+	for _, s := range []string{fromEnv, fromFile, changed, escaped, apiKey[12:]} {
 		inJSON, _ := json.Marshal(s)
 		twice, _ := json.Marshal(string(inJSON))
 		spellings := []string{
@@ -168,6 +172,7 @@ func TestNothingSaidIsASecret(t *testing.T) {
 	put(key, fromFile+"\n")
 	conf := fmt.Sprintf(`
 log: {level: debug}
+auth: {required: true, keys: [{name: web, hash: "`+apiKeyHash+`", routes: ["*"]}]}
 cache_dir: %[1]q
 client: {response_timeout: 2s}
 upstreams:
@@ -182,6 +187,7 @@ plugins:
     routes: ["POST /fetch", "POST /drain", "POST /pipe", "POST /tell", "POST /trap"]
     limits: {cpu: 10s}
     grant:
+      headers: [Authorization, X-API-Key, Sec-WebSocket-Protocol]
       fetch:
         - {host: 127.0.0.1, scheme: http, port: %[5]s, private: true, methods: [GET, POST], paths: [/say], secret: env}
         - {host: 127.0.0.1, scheme: http, port: %[5]s, private: true, methods: [GET, POST], paths: [/say], secret: escaped, as: X-Api-Key}
@@ -207,7 +213,7 @@ plugins:
 	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
 
-	stars := 0
+	stars, turn := 0, 0
 	ask := func(method, address, body string) (int, string) {
 		t.Helper()
 		req, err := http.NewRequest(method, address, strings.NewReader(body))
@@ -217,6 +223,13 @@ plugins:
 		if strings.Contains(address, admin) {
 			token, _ := os.ReadFile(filepath.Join(guesttest.Cache(t), "server", "admin-token"))
 			req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+		}
+		if strings.Contains(address, public) {
+			if turn++; turn%2 == 0 {
+				req.Header.Set("Authorization", "Bearer "+apiKey)
+			} else {
+				req.Header.Set("X-API-Key", apiKey)
+			}
 		}
 		req.Header.Set("X-Stream-Events", "1")
 		resp, err := http.DefaultClient.Do(req)
@@ -243,7 +256,7 @@ plugins:
 		}
 	}
 	until("ready", func() bool { status, _ := ask("GET", "http://"+public+"/readyz", ""); return status == 200 })
-	feed, _, err := websocket.DefaultDialer.Dial("ws://"+public+"/api/live", nil)
+	feed, _, err := (&websocket.Dialer{Subprotocols: []string{"patchbay", "pb." + apiKey}}).Dial("ws://"+public+"/api/live", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,6 +287,11 @@ plugins:
 		for _, path := range []string{"/", "/api/plugins", "/api/plugins/fetcher", "/api/config", "/api/upstreams", "/readyz?verbose", "/metrics", "/debug/pprof/", "/debug/pprof/goroutine?debug=2", "/debug/pprof/cmdline", "/debug/pprof/heap?debug=1"} {
 			if status, _ := ask("GET", "http://"+admin+path, ""); status != 200 && path != "/" {
 				t.Errorf("admin %s: %d", path, status)
+			}
+		}
+		for _, path := range []string{"/nowhere?key=" + apiKey, "/" + apiKey, "/api/health?" + apiKey} { // each refused
+			if status, _ := ask("GET", "http://"+public+path, ""); status != 400 {
+				t.Errorf("a key in the URL: %d", status)
 			}
 		}
 		for _, path := range []string{"/", "/api/health", "/api/metrics", "/readyz", "/livez", "/config.js"} {
@@ -342,6 +360,9 @@ plugins:
 		if _, ok := seen.Load(s); !ok {
 			t.Errorf("the service was never sent %q: this looked for nothing", s)
 		}
+	}
+	if _, ok := seen.Load(apiKey); ok {
+		t.Error("the service was sent the client's API key")
 	}
 	if !strings.Contains(errs.String(), "Unsolicited response received") {
 		t.Error("nothing came behind an answer, or it is not logged any more: then aside can go")

@@ -20,6 +20,7 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/cache"
 	"github.com/patchbay-run/patchbay/host/internal/capability"
 	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/keys"
 	"github.com/patchbay-run/patchbay/host/internal/live"
 	"github.com/patchbay-run/patchbay/host/internal/route"
 	"github.com/patchbay-run/patchbay/host/internal/server"
@@ -45,6 +46,7 @@ type App struct {
 	engine          *wasm.Engine
 	demo            *demoUpstream
 	cache           *cache.Cache
+	gate            *keys.Gate
 	routes          *route.Handler
 	tracker         *telemetry.Tracker
 	system          *telemetry.System
@@ -84,6 +86,10 @@ func New(ctx context.Context, o Options) (*App, error) {
 			a.Close()
 		}
 	}()
+	known, err := a.readKeys(c)
+	if err != nil {
+		return nil, err
+	}
 	dir, err := cacheDir(c)
 	if err != nil {
 		return nil, err
@@ -106,6 +112,9 @@ func New(ctx context.Context, o Options) (*App, error) {
 	}
 	a.state.Store(&state{config: c, parts: parts})
 	if err := a.observe(ctx, c); err != nil {
+		return nil, err
+	}
+	if err := a.guard(known); err != nil {
 		return nil, err
 	}
 	if err := a.serve(c, dir); err != nil {
@@ -152,7 +161,7 @@ func (a *App) observe(ctx context.Context, c *config.Config) (err error) {
 
 // serve makes the two servers; nothing is accepted yet.
 func (a *App) serve(c *config.Config, dir string) (err error) {
-	public := a.tracker.Track(server.CORS(c.Server.CORS)(a.routes))
+	public := a.tracker.Track(server.CORS(c.Server.CORS)(a.gate.Guard(a.routes)))
 	if a.server, err = server.New(server.Options{Config: c.Server, Handler: public, Log: a.log, Error: route.Error}); err != nil {
 		return err
 	}

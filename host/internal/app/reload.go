@@ -10,6 +10,7 @@ import (
 
 	"github.com/patchbay-run/patchbay/host/internal/capability"
 	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/keys"
 	"github.com/patchbay-run/patchbay/host/internal/plugin"
 	"github.com/patchbay-run/patchbay/host/internal/route"
 )
@@ -103,7 +104,12 @@ func (a *App) Reload(ctx context.Context) error {
 	}
 	before := a.state.Load()
 	a.refreshSecrets(before)
+	a.refreshKeys(before)
 	c, err := config.Load(a.options.Config)
+	if err != nil {
+		return a.reject(err)
+	}
+	known, err := keys.Read(c.Auth, a.options.Config.Environ)
 	if err != nil {
 		return a.reject(err)
 	}
@@ -119,7 +125,12 @@ func (a *App) Reload(ctx context.Context) error {
 		a.retireMissing(slots, before.plugins)
 		return a.reject(err)
 	}
+	// The stricter of the two goes first: no new route is open for a moment, and no old one either.
+	if known.Required() {
+		a.swapKeys(known)
+	}
 	a.routes.Swap(table)
+	a.swapKeys(known)
 	for _, s := range slots {
 		// One that is stale may speak of upstreams that are gone: it keeps those that it was made for.
 		if s.generation != nil && reflect.DeepEqual(s.generation.Config, s.config) {

@@ -73,6 +73,9 @@ func (a *App) files() []string {
 	if a.options.Config.File != "" {
 		paths = append(paths, a.options.Config.File)
 	}
+	if c.Auth.KeysFile != "" {
+		paths = append(paths, c.Auth.KeysFile)
+	}
 	for _, p := range c.Plugins {
 		paths = append(paths, p.Source)
 	}

@@ -9,6 +9,7 @@ import "time"
 // Config is the whole configuration. The yaml names are the keys of the file.
 type Config struct {
 	Server    Server              `yaml:"server"`
+	Auth      KeyAuth             `yaml:"auth"`
 	Admin     Admin               `yaml:"admin"`
 	Log       Log                 `yaml:"log"`
 	Live      Live                `yaml:"live"`
@@ -46,6 +47,22 @@ type CORS struct {
 type TLS struct {
 	Cert string `yaml:"cert"`
 	Key  string `yaml:"key"`
+}
+
+// KeyAuth says who may use the public listener: whoever sends one of the keys.
+type KeyAuth struct {
+	Required bool   `yaml:"required"`  // no request without a key, but for the probes
+	KeysFile string `yaml:"keys_file"` // more keys, as LoadKeys reads them; "" is none
+	Keys     []Key  `yaml:"keys"`
+}
+
+// Key is one API key. The key itself is written nowhere.
+type Key struct {
+	Name     string   `yaml:"name"`     // what logs and metrics call it
+	Hash     string   `yaml:"hash"`     // as SplitKeyHash takes it apart
+	Routes   []string `yaml:"routes"`   // what it may call, as ScopePattern reads them; ["*"] is everything
+	Expires  string   `yaml:"expires"`  // from then on it is refused, as ParseExpiry reads it; "" is never
+	Disabled bool     `yaml:"disabled"` // it was revoked
 }
 
 // Admin is the operator's listener. It always asks for a token.

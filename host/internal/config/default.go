@@ -19,6 +19,7 @@ func Default() *Config {
 			TrustedProxies:    []string{},
 			CORS:              CORS{Origins: []string{"*"}},
 		},
+		Auth:  KeyAuth{Keys: []Key{}},
 		Admin: Admin{Listen: "127.0.0.1:8001"},
 		Log:   Log{Level: "info", Format: "text"},
 		Live: Live{

@@ -54,6 +54,11 @@ func (f *fileReader) spend(values int) bool {
 // readFile reads the file into a layer and reports what is wrong with it. It returns false when
 // the values are not all known, as after a syntax error.
 func readFile(name string, environ map[string]string, r *report) (*layer, bool) {
+	return readSection(name, nil, reflect.TypeFor[Config](), environ, r)
+}
+
+// readSection is readFile for a file that holds one section of the configuration, of type t, which belongs at p.
+func readSection(name string, p path, t reflect.Type, environ map[string]string, r *report) (*layer, bool) {
 	l := newLayer()
 	at := origin{source: name}
 	text, err := readBounded(name)
@@ -70,7 +75,7 @@ func readFile(name string, environ map[string]string, r *report) (*layer, bool) 
 		return l, true
 	}
 	f := &fileReader{name: name, expand: expander{environ: environ}, report: r, layer: l, open: map[*yaml.Node]bool{}}
-	value, _ := f.value(root, nil, reflect.TypeFor[Config]())
+	value, _ := f.value(root, p, t)
 	if f.stopped != nil {
 		r.add(origin{source: name}, nil, "%v", f.stopped)
 		return l, false
@@ -78,12 +83,23 @@ func readFile(name string, environ map[string]string, r *report) (*layer, bool) 
 	switch v := value.(type) {
 	case nil: // only comments, or null
 	case map[string]any:
+		for i := len(p) - 1; i >= 0; i-- {
+			v = map[string]any{p[i]: v}
+		}
 		l.values = v
 	default:
-		r.add(origin{source: name, line: root.Line}, nil, "want keys such as server and plugins, got %s", describe(v))
+		r.add(origin{source: name, line: root.Line}, nil, "want keys such as %s, got %s", ends(fieldNames(t)), describe(v))
 		return l, false
 	}
 	return l, true
+}
+
+// ends names the first of a list and the last.
+func ends(names []string) string {
+	if len(names) < 2 {
+		return strings.Join(names, "")
+	}
+	return names[0] + " and " + names[len(names)-1]
 }
 
 // readBounded returns the text of the file.

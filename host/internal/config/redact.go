@@ -17,6 +17,9 @@ func (c *Config) Redacted() map[string]any {
 	for _, secret := range out["secrets"].(map[string]any) {
 		secret.(map[string]any)["value"] = hidden
 	}
+	for _, key := range out["auth"].(map[string]any)["keys"].([]any) {
+		key.(map[string]any)["hash"] = hidden
+	}
 	for _, upstream := range out["upstreams"].(map[string]any) {
 		u := upstream.(map[string]any)
 		u["endpoints"] = redact(u["endpoints"])

@@ -19,6 +19,7 @@ type validator struct {
 func validate(c *Config, layers []*layer, readable bool, r *report) {
 	v := &validator{Config: c, layers: layers, readable: readable, report: r}
 	v.server()
+	v.auth()
 	v.admin()
 	v.rest()
 	v.upstreams()

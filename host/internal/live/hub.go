@@ -24,6 +24,8 @@ import (
 )
 
 const (
+	// Protocol is what a client may ask for by name. A browser has to when it sends its API key as another protocol, beside it.
+	Protocol = "patchbay"
 	// readLimit bounds what a client may say in one message, in bytes.
 	readLimit = 1 << 10
 	// closeGrace is how long clients have to answer a close frame when the hub stops.
@@ -104,7 +106,8 @@ func New(o Options) (*Hub, error) {
 	h.upgrader = websocket.Upgrader{
 		HandshakeTimeout: h.config.WriteTimeout,
 		ReadBufferSize:   readLimit, WriteBufferSize: readLimit,
-		CheckOrigin: h.originAllowed,
+		Subprotocols: []string{Protocol},
+		CheckOrigin:  h.originAllowed,
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
 			text := strings.TrimPrefix(reason.Error(), "websocket: ")
 			if status == http.StatusForbidden {

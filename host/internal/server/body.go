@@ -114,8 +114,9 @@ func (b *body) leave() {
 
 // settle is called before the head of an HTTP/1 answer goes out. It reads a small rest of the body,
 // because a client may read nothing until it has sent everything, and reports whether the
-// connection can carry another request. Without it net/http would do the same with no deadline.
-func (b *body) settle() bool {
+// connection can carry another request. Without it net/http would do the same with no deadline. A handler that gives the
+// connection up (keep is false) does not wait for the rest either.
+func (b *body) settle(keep bool) bool {
 	b.mu.Lock()
 	if b.duplex || b.reading {
 		// A reader at work has its deadline, and is stopped by closed once it comes back.
@@ -124,7 +125,7 @@ func (b *body) settle() bool {
 		return true
 	}
 	b.closed = true
-	small := b.err == nil && !b.expects && b.rest <= maxDrain
+	small := keep && b.err == nil && !b.expects && b.rest <= maxDrain
 	if small {
 		b.deadline(b.timeout) // one for all of it
 	}

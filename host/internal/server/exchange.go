@@ -51,7 +51,7 @@ func (x *exchange) head(status int) {
 		return
 	}
 	x.wrote = true
-	if !x.timers && status != http.StatusSwitchingProtocols && !x.body.settle() {
+	if !x.timers && status != http.StatusSwitchingProtocols && !x.body.settle(x.Header().Get("Connection") != "close") {
 		// What is left of the body must not be taken for the next request.
 		x.Header().Set("Connection", "close")
 		if x.conn != nil {

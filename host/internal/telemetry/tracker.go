@@ -35,6 +35,7 @@ type Tracker struct {
 	start time.Time
 	flow  flow
 	board *routes
+	keys  *keyBoard
 }
 
 // NewTracker starts counting now. It starts no goroutine and needs no closing.
@@ -50,6 +51,7 @@ func NewTracker(o TrackerOptions) *Tracker {
 		o.MaxRoutes = 256
 	}
 	t.board = newRoutes(o.MaxRoutes)
+	t.keys = newKeyBoard()
 	t.start = t.now()
 	return t
 }
@@ -115,6 +117,7 @@ func (rec *record) count(o outcome) {
 	t := rec.tracker
 	t.flow.end(rec.start+o.took, o)
 	t.board.get(rec.route).add(rec.method, o)
+	t.keys.add(rec.key, o.status)
 }
 
 // uptime is monotonic as long as the clock is.

@@ -1,0 +1,55 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/keys"
+	"github.com/patchbay-run/patchbay/host/internal/route"
+	"github.com/patchbay-run/patchbay/host/internal/telemetry"
+)
+
+// unauthorized stands in the place of a route for requests that are refused for their key: they have not come to one.
+const unauthorized = "unauthorized"
+
+// readKeys reads the keys of a first configuration. A server that nobody could use does not start; later on it is the operator's
+// wish, when the last key is revoked.
+func (a *App) readKeys(c *config.Config) (*keys.Set, error) {
+	known, err := keys.Read(c.Auth, a.options.Config.Environ)
+	if err != nil {
+		return nil, err
+	}
+	return known, known.Check(time.Now())
+}
+
+// guard makes the gate in front of all routes.
+func (a *App) guard(known *keys.Set) error {
+	a.gate = keys.NewGate(keys.GateOptions{
+		Error: route.Error,
+		Named: telemetry.SetKey,
+		// How fast strangers are sent away says nothing about the service.
+		Refused: func(ctx context.Context) { telemetry.SetProbe(ctx, unauthorized) },
+	})
+	a.swapKeys(known)
+	return a.registry.Register(a.gate.Collector())
+}
+
+func (a *App) swapKeys(known *keys.Set) {
+	a.tracker.SetKeys(known.Names())
+	a.gate.Swap(known)
+}
+
+// refreshKeys reads the keys' file again: a key may be revoked while the configuration, or a plugin's file, is broken. A file
+// that is broken itself leaves the keys as they are.
+func (a *App) refreshKeys(s *state) {
+	known, err := keys.Read(s.config.Auth, a.options.Config.Environ)
+	if err != nil {
+		a.log.Error("the API keys stay as they were", "error", err)
+		return
+	}
+	if err := known.Check(time.Now()); err != nil {
+		a.log.Warn("every request is refused", "error", err)
+	}
+	a.swapKeys(known)
+}
