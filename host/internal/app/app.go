@@ -48,6 +48,7 @@ type App struct {
 	routes          *route.Handler
 	tracker         *telemetry.Tracker
 	system          *telemetry.System
+	estimator       *telemetry.Estimator
 	report          *telemetry.Report
 	registry        *telemetry.Registry
 	hub             *live.Hub
@@ -55,6 +56,7 @@ type App struct {
 
 	reloading sync.Mutex // held by whoever makes the next state
 	state     atomic.Pointer[state]
+	loads     atomic.Int64       // odd while plugins are loaded
 	closed    bool               // guarded by reloading
 	retired   sync.WaitGroup     // generations that drain
 	lifetime  context.Context    // ends when Close begins
@@ -140,7 +142,14 @@ func (a *App) parts(c *config.Config, old *capability.Parts) (*capability.Parts,
 func (a *App) observe(ctx context.Context, c *config.Config) (err error) {
 	a.tracker = telemetry.NewTracker(telemetry.TrackerOptions{Log: a.log})
 	a.system = telemetry.NewSystem(ctx, telemetry.SystemOptions{Log: a.log})
-	a.report = telemetry.NewReport(telemetry.ReportOptions{Tracker: a.tracker, System: a.system, Limit: a.outbound, Status: a.health})
+	a.estimator = telemetry.NewEstimator(telemetry.EstimatorOptions{
+		Tracker: a.tracker, Resources: a.resources, CPU: a.system.ProcessCPU, Loads: a.loads.Load,
+		// The think times in force; server.max_conns is read at the start only.
+		Settings: func() (config.Capacity, int) { return a.state.Load().config.Capacity, c.Server.MaxConns },
+	})
+	a.report = telemetry.NewReport(telemetry.ReportOptions{
+		Tracker: a.tracker, System: a.system, Capacity: a.estimator.Capacity, Plugins: a.served, Status: a.health,
+	})
 	if a.registry, err = telemetry.NewRegistry(telemetry.RegistryOptions{Tracker: a.tracker, Version: a.options.Version, Log: a.log}); err != nil {
 		return err
 	}
@@ -195,6 +204,7 @@ func (a *App) Run(ctx context.Context, reload <-chan os.Signal) error {
 	observing, stopObserving := context.WithCancel(context.WithoutCancel(ctx))
 	var observers errgroup.Group
 	observers.Go(func() error { return a.system.Run(observing) })
+	observers.Go(func() error { return a.estimator.Run(observing) })
 	defer func() {
 		stopObserving()
 		_ = observers.Wait()

@@ -51,6 +51,8 @@ func (a *App) loadAll(ctx context.Context, c *config.Config, parts *capability.P
 
 // load makes a generation of each plugin, or keeps the one that is the same. What does not load leaves the old one.
 func (a *App) load(ctx context.Context, c *config.Config, parts *capability.Parts, old []*slot) []*slot {
+	a.loads.Add(1)
+	defer a.loads.Add(1)
 	slots := make([]*slot, len(c.Plugins))
 	var loading sync.WaitGroup
 	for i, p := range c.Plugins {
@@ -222,14 +224,4 @@ func (a *App) warnFixed(old, c *config.Config) {
 			a.log.Warn("a setting changed that takes effect at the next start", "setting", s.name)
 		}
 	}
-}
-
-// outbound is how many calls may be under way at once, which bounds how many requests can make progress.
-func (a *App) outbound() int {
-	c := a.state.Load().config
-	n := c.Client.MaxConns
-	for _, u := range c.Upstreams {
-		n += u.MaxConns
-	}
-	return n
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Do sends one request and returns its response once the headers are there. Redirects, statuses
@@ -111,6 +112,7 @@ type call struct {
 	cancel context.CancelCauseFunc
 	watch  watch
 	upload *upload       // nil unless the request's body can be sent only once
+	began  time.Time     // when it was given the connection's place
 	answer io.ReadCloser // the response's body
 	closed atomic.Bool   // by the caller
 	ended  atomic.Bool
@@ -119,13 +121,15 @@ type call struct {
 // attempt sends the request on c, which the call then owns. again says that the same request may
 // be sent on another connection.
 func (p *Pool) attempt(req *http.Request, body io.ReadCloser, c *conn, m *member) (resp *http.Response, again bool, err error) {
+	began := time.Now()
 	if c.cc == nil {
 		if err := p.dial(req.Context(), c); err != nil {
+			p.times.held.Add(int64(time.Since(began)))
 			closeBody(body)
 			return nil, false, err
 		}
 	}
-	x := &call{pool: p, conn: c, ctx: req.Context()}
+	x := &call{pool: p, conn: c, ctx: req.Context(), began: began}
 	// A context of its own: it ends with the call, so that nothing stays registered in the caller's.
 	ctx, cancel := context.WithCancelCause(x.ctx)
 	x.cancel = cancel
@@ -164,6 +168,7 @@ func (p *Pool) attempt(req *http.Request, body io.ReadCloser, c *conn, m *member
 
 // respond makes the call the response's body.
 func (x *call) respond(req *http.Request, resp *http.Response, m *member) (*http.Response, bool, error) {
+	x.pool.times.head.observe(time.Since(x.began))
 	resp.Request, resp.TLS = req, x.conn.tls
 	switch {
 	case resp.StatusCode == http.StatusSwitchingProtocols:
@@ -211,6 +216,9 @@ func (x *call) end() {
 	if x.member != nil {
 		x.member.inFlight.Add(-1)
 	}
+	took := time.Since(x.began)
+	x.pool.times.held.Add(int64(took))
+	x.pool.times.whole.observe(took)
 	x.pool.settle(x.conn)
 	x.cancel(nil)
 }
