@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/cache"
 	"github.com/patchbay-run/patchbay/host/internal/capability"
 	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/exposition"
 	"github.com/patchbay-run/patchbay/host/internal/live"
 	"github.com/patchbay-run/patchbay/host/internal/route"
 	"github.com/patchbay-run/patchbay/host/internal/server"
@@ -56,6 +58,7 @@ type App struct {
 
 	reloading sync.Mutex // held by whoever makes the next state
 	state     atomic.Pointer[state]
+	ledger    ledger             // of what plugins have done
 	loads     atomic.Int64       // odd while plugins are loaded
 	closed    bool               // guarded by reloading
 	retired   sync.WaitGroup     // generations that drain
@@ -67,8 +70,9 @@ type App struct {
 type state struct {
 	config  *config.Config
 	parts   *capability.Parts
-	plugins []*slot  // in the order of the configuration
-	broken  *problem // why the newest configuration is not this one
+	plugins []*slot   // in the order of the configuration
+	applied time.Time // when config was taken
+	broken  *problem  // why the newest configuration is not this one
 }
 
 // New reads the configuration, opens the listeners and loads every plugin: what cannot serve fails here.
@@ -106,7 +110,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.state.Store(&state{config: c, parts: parts})
+	a.state.Store(&state{config: c, parts: parts, applied: time.Now()})
 	if err := a.observe(ctx, c); err != nil {
 		return nil, err
 	}
@@ -153,7 +157,7 @@ func (a *App) observe(ctx context.Context, c *config.Config) (err error) {
 	if a.registry, err = telemetry.NewRegistry(telemetry.RegistryOptions{Tracker: a.tracker, Version: a.options.Version, Log: a.log}); err != nil {
 		return err
 	}
-	if err := a.registry.Register(&collector{a}); err != nil {
+	if err := a.registry.Register(exposition.New(a)); err != nil {
 		return err
 	}
 	return a.feed(c)

@@ -31,7 +31,7 @@ type problem struct {
 // loadAll loads the plugins of a first configuration. One that does not load is an error, all of them at once.
 func (a *App) loadAll(ctx context.Context, c *config.Config, parts *capability.Parts) error {
 	slots := a.load(ctx, c, parts, nil)
-	a.state.Store(&state{config: c, parts: parts, plugins: slots})
+	a.state.Store(&state{config: c, parts: parts, plugins: slots, applied: time.Now()})
 	var problems []error
 	for _, s := range slots {
 		if s.problem != nil {
@@ -75,6 +75,7 @@ func (a *App) load(ctx context.Context, c *config.Config, parts *capability.Part
 				return
 			}
 			a.log.Info("plugin loaded", "plugin", p.Name, "version", g.Manifest.Version, "digest", g.Digest.String())
+			a.ledger.opened(g)
 			s.generation, s.host = g, host
 		})
 	}
@@ -127,8 +128,17 @@ func (a *App) Reload(ctx context.Context) error {
 		if s.generation != nil && reflect.DeepEqual(s.generation.Config, s.config) {
 			s.host.Swap(next)
 		}
+		for _, o := range before.plugins {
+			if o.config.Name == s.config.Name && o.generation != nil && o.generation != s.generation {
+				a.ledger.swapped(s.config.Name)
+			}
+		}
 	}
-	a.state.Store(&state{config: c, parts: next, plugins: slots})
+	applied := before.applied
+	if changed || before.broken != nil {
+		applied = time.Now()
+	}
+	a.state.Store(&state{config: c, parts: next, plugins: slots, applied: applied})
 	a.cache.Resize(a.cached())
 	a.retireMissing(before.plugins, slots)
 	before.parts.Upstreams.Close() // calls that still go through it are answered
@@ -208,6 +218,7 @@ func (a *App) retire(g *plugin.Generation) {
 		ctx, cancel := context.WithTimeout(a.lifetime, swapDrain)
 		defer cancel()
 		g.Retire(ctx)
+		a.ledger.ended(g)
 	})
 }
 
