@@ -36,7 +36,7 @@ func floors() map[string]int {
 		{"host/internal/capability"},
 		{"host/internal/plugin"},
 		{"host/internal/route"},
-		{"host/internal/admin", "host/internal/live"},
+		{"host/internal/admin", "host/internal/live", "host/internal/exposition"},
 		{"host/internal/app"},
 		{"host/cmd/patchbay", "host/bench"},
 	} {

@@ -13,6 +13,7 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/admin"
 	"github.com/patchbay-run/patchbay/host/internal/cache"
 	"github.com/patchbay-run/patchbay/host/internal/capability"
+	"github.com/patchbay-run/patchbay/host/internal/telemetry"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 )
@@ -26,13 +27,15 @@ type view struct {
 	plugins   []admin.Plugin
 	upstreams []upstream.Stats
 	config    map[string]any
+	capacity  telemetry.Capacity
 	ready     admin.Readiness
 }
 
-func (v view) Plugins() []admin.Plugin     { return v.plugins }
-func (v view) Upstreams() []upstream.Stats { return v.upstreams }
-func (v view) Config() map[string]any      { return v.config }
-func (v view) Ready() admin.Readiness      { return v.ready }
+func (v view) Plugins() []admin.Plugin      { return v.plugins }
+func (v view) Upstreams() []upstream.Stats  { return v.upstreams }
+func (v view) Capacity() telemetry.Capacity { return v.capacity }
+func (v view) Config() map[string]any       { return v.config }
+func (v view) Ready() admin.Readiness       { return v.ready }
 
 // full has something in every field.
 func full() view {
@@ -61,6 +64,10 @@ func full() view {
 			}},
 		}},
 		config: map[string]any{"secrets": map[string]any{"tavily": map[string]any{"env": "TAVILY_API_KEY", "value": "***"}}},
+		capacity: telemetry.Capacity{
+			Light: "49-70 users", Users: telemetry.ByUse[int64]{Light: 70}, BoundBy: telemetry.ByUse[string]{Light: "upstream"}, Rate: 1,
+			Bounds: []telemetry.CapacityBound{{Kind: "upstream", Setting: "upstreams.gpustack.max_conns", Limit: 10, Demand: 10, Rate: 1, Utilization: 0.5}},
+		},
 		ready: admin.Readiness{Ready: true, Reasons: []admin.Reason{
 			{What: `plugin "search"`, Problem: "search.wasm: not a module", Since: at},
 			{What: "config file", Problem: "line 3: unknown key"},

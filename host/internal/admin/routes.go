@@ -30,6 +30,7 @@ func (a *Admin) rows(o Options) []row {
 		{"/api/plugins", "every plugin: version, digest, routes, state, workers, last error", false, http.HandlerFunc(a.plugins)},
 		{"/api/plugins/{name}", "one plugin", false, http.HandlerFunc(a.plugin)},
 		{"/api/upstreams", "upstreams: connection pool, breaker, retries, and each endpoint's health and load", false, http.HandlerFunc(a.upstreams)},
+		{"/api/capacity", "how many users can be served, and what bounds it", false, http.HandlerFunc(a.capacity)},
 		{"/api/config", "the configuration in force, secrets as ***", false, http.HandlerFunc(a.config)},
 		{"/api/live", "websocket feed of every topic", true, o.Live},
 		{"/livez", "200 while the process answers", false, http.HandlerFunc(a.livez)},
@@ -98,6 +99,11 @@ func (a *Admin) plugin(w http.ResponseWriter, r *http.Request) {
 
 func (a *Admin) upstreams(w http.ResponseWriter, r *http.Request) {
 	a.answer(w, r, http.StatusOK, map[string]any{"upstreams": list(a.view.Upstreams())})
+}
+
+func (a *Admin) capacity(w http.ResponseWriter, r *http.Request) {
+	c := a.view.Capacity()
+	a.answer(w, r, http.StatusOK, map[string]any{"estimated_capacity": c, "bounds": list(c.Bounds)})
 }
 
 func (a *Admin) config(w http.ResponseWriter, r *http.Request) {

@@ -35,6 +35,7 @@ func TestShapes(t *testing.T) {
 		{"plugin.json", "/api/plugins/search", whole, 200},
 		{"plugin_not_loaded.json", "/api/plugins/models", whole, 200},
 		{"upstreams.json", "/api/upstreams", whole, 200},
+		{"capacity.json", "/api/capacity", whole, 200},
 		{"config.json", "/api/config", whole, 200},
 		{"readyz.json", "/readyz?verbose", whole, 200},
 		{"readyz_not.json", "/readyz?verbose=1", admin.Options{View: down}, 503},

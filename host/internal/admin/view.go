@@ -5,6 +5,7 @@ import (
 
 	"github.com/patchbay-run/patchbay/host/internal/cache"
 	"github.com/patchbay-run/patchbay/host/internal/capability"
+	"github.com/patchbay-run/patchbay/host/internal/telemetry"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 )
@@ -17,6 +18,8 @@ type View interface {
 	Plugins() []Plugin
 	// Upstreams lists the pools, the shared one among them.
 	Upstreams() []upstream.Stats
+	// Capacity is how many users can be served, and every bound of it.
+	Capacity() telemetry.Capacity
 	// Config is the configuration in force with secrets as "***"; see config.Config.Redacted.
 	Config() map[string]any
 	// Ready says whether the server can do its work.

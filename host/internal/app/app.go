@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/cache"
 	"github.com/patchbay-run/patchbay/host/internal/capability"
 	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/exposition"
 	"github.com/patchbay-run/patchbay/host/internal/keys"
 	"github.com/patchbay-run/patchbay/host/internal/live"
 	"github.com/patchbay-run/patchbay/host/internal/route"
@@ -50,6 +52,7 @@ type App struct {
 	routes          *route.Handler
 	tracker         *telemetry.Tracker
 	system          *telemetry.System
+	estimator       *telemetry.Estimator
 	report          *telemetry.Report
 	registry        *telemetry.Registry
 	hub             *live.Hub
@@ -57,6 +60,8 @@ type App struct {
 
 	reloading sync.Mutex // held by whoever makes the next state
 	state     atomic.Pointer[state]
+	ledger    ledger             // of what plugins have done
+	loads     atomic.Int64       // odd while plugins are loaded
 	closed    bool               // guarded by reloading
 	retired   sync.WaitGroup     // generations that drain
 	lifetime  context.Context    // ends when Close begins
@@ -67,8 +72,9 @@ type App struct {
 type state struct {
 	config  *config.Config
 	parts   *capability.Parts
-	plugins []*slot  // in the order of the configuration
-	broken  *problem // why the newest configuration is not this one
+	plugins []*slot   // in the order of the configuration
+	applied time.Time // when config was taken
+	broken  *problem  // why the newest configuration is not this one
 }
 
 // New reads the configuration, opens the listeners and loads every plugin: what cannot serve fails here.
@@ -110,7 +116,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.state.Store(&state{config: c, parts: parts})
+	a.state.Store(&state{config: c, parts: parts, applied: time.Now()})
 	if err := a.observe(ctx, c); err != nil {
 		return nil, err
 	}
@@ -149,11 +155,18 @@ func (a *App) parts(c *config.Config, old *capability.Parts) (*capability.Parts,
 func (a *App) observe(ctx context.Context, c *config.Config) (err error) {
 	a.tracker = telemetry.NewTracker(telemetry.TrackerOptions{Log: a.log})
 	a.system = telemetry.NewSystem(ctx, telemetry.SystemOptions{Log: a.log})
-	a.report = telemetry.NewReport(telemetry.ReportOptions{Tracker: a.tracker, System: a.system, Limit: a.outbound, Status: a.health})
+	a.estimator = telemetry.NewEstimator(telemetry.EstimatorOptions{
+		Tracker: a.tracker, Resources: a.resources, CPU: a.system.ProcessCPU, Loads: a.loads.Load,
+		// The think times in force; server.max_conns is read at the start only.
+		Settings: func() (config.Capacity, int) { return a.state.Load().config.Capacity, c.Server.MaxConns },
+	})
+	a.report = telemetry.NewReport(telemetry.ReportOptions{
+		Tracker: a.tracker, System: a.system, Capacity: a.estimator.Capacity, Plugins: a.served, Status: a.health,
+	})
 	if a.registry, err = telemetry.NewRegistry(telemetry.RegistryOptions{Tracker: a.tracker, Version: a.options.Version, Log: a.log}); err != nil {
 		return err
 	}
-	if err := a.registry.Register(&collector{a}); err != nil {
+	if err := a.registry.Register(exposition.New(a)); err != nil {
 		return err
 	}
 	return a.feed(c)
@@ -204,6 +217,7 @@ func (a *App) Run(ctx context.Context, reload <-chan os.Signal) error {
 	observing, stopObserving := context.WithCancel(context.WithoutCancel(ctx))
 	var observers errgroup.Group
 	observers.Go(func() error { return a.system.Run(observing) })
+	observers.Go(func() error { return a.estimator.Run(observing) })
 	defer func() {
 		stopObserving()
 		_ = observers.Wait()

@@ -32,7 +32,7 @@ type problem struct {
 // loadAll loads the plugins of a first configuration. One that does not load is an error, all of them at once.
 func (a *App) loadAll(ctx context.Context, c *config.Config, parts *capability.Parts) error {
 	slots := a.load(ctx, c, parts, nil)
-	a.state.Store(&state{config: c, parts: parts, plugins: slots})
+	a.state.Store(&state{config: c, parts: parts, plugins: slots, applied: time.Now()})
 	var problems []error
 	for _, s := range slots {
 		if s.problem != nil {
@@ -52,6 +52,8 @@ func (a *App) loadAll(ctx context.Context, c *config.Config, parts *capability.P
 
 // load makes a generation of each plugin, or keeps the one that is the same. What does not load leaves the old one.
 func (a *App) load(ctx context.Context, c *config.Config, parts *capability.Parts, old []*slot) []*slot {
+	a.loads.Add(1)
+	defer a.loads.Add(1)
 	slots := make([]*slot, len(c.Plugins))
 	var loading sync.WaitGroup
 	for i, p := range c.Plugins {
@@ -74,6 +76,7 @@ func (a *App) load(ctx context.Context, c *config.Config, parts *capability.Part
 				return
 			}
 			a.log.Info("plugin loaded", "plugin", p.Name, "version", g.Manifest.Version, "digest", g.Digest.String())
+			a.ledger.opened(g)
 			s.generation, s.host = g, host
 		})
 	}
@@ -136,8 +139,17 @@ func (a *App) Reload(ctx context.Context) error {
 		if s.generation != nil && reflect.DeepEqual(s.generation.Config, s.config) {
 			s.host.Swap(next)
 		}
+		for _, o := range before.plugins {
+			if o.config.Name == s.config.Name && o.generation != nil && o.generation != s.generation {
+				a.ledger.swapped(s.config.Name)
+			}
+		}
 	}
-	a.state.Store(&state{config: c, parts: next, plugins: slots})
+	applied := before.applied
+	if changed || before.broken != nil {
+		applied = time.Now()
+	}
+	a.state.Store(&state{config: c, parts: next, plugins: slots, applied: applied})
 	a.cache.Resize(a.cached())
 	a.retireMissing(before.plugins, slots)
 	before.parts.Upstreams.Close() // calls that still go through it are answered
@@ -217,6 +229,7 @@ func (a *App) retire(g *plugin.Generation) {
 		ctx, cancel := context.WithTimeout(a.lifetime, swapDrain)
 		defer cancel()
 		g.Retire(ctx)
+		a.ledger.ended(g)
 	})
 }
 
@@ -233,14 +246,4 @@ func (a *App) warnFixed(old, c *config.Config) {
 			a.log.Warn("a setting changed that takes effect at the next start", "setting", s.name)
 		}
 	}
-}
-
-// outbound is how many calls may be under way at once, which bounds how many requests can make progress.
-func (a *App) outbound() int {
-	c := a.state.Load().config
-	n := c.Client.MaxConns
-	for _, u := range c.Upstreams {
-		n += u.MaxConns
-	}
-	return n
 }

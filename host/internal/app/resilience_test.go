@@ -40,7 +40,7 @@ func TestUnavailableIs503(t *testing.T) {
 		if stack.seen.Load() != asked {
 			t.Error("the upstream was asked")
 		}
-		if m := string(p.admins("/metrics").body); !strings.Contains(m, `patchbay_upstream_breaker_state{pool="gpustack"} 2`) ||
+		if m := string(p.admins("/metrics").body); !strings.Contains(m, `patchbay_upstream_breaker_state{upstream="gpustack"} 2`) ||
 			!strings.Contains(m, `patchbay_endpoint_failures_total{endpoint="`+stack.url+`",upstream="gpustack"} 4`) {
 			t.Error("/metrics does not tell")
 		}

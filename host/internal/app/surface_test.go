@@ -199,7 +199,7 @@ func TestAdminIsShutWithoutToken(t *testing.T) {
 			t.Errorf("%s: %v", path, a)
 		}
 	}
-	for _, metric := range []string{`patchbay_plugin_up{plugin="models"} 1`, `patchbay_upstream_open_connections{pool="shared"} 0`, "patchbay_http_in_flight_requests"} {
+	for _, metric := range []string{`patchbay_plugin_up{plugin="models"} 1`, `patchbay_upstream_open_connections{upstream="shared"} 0`, "patchbay_http_in_flight_requests"} {
 		if a := p.admins("/metrics"); !strings.Contains(string(a.body), metric) {
 			t.Errorf("/metrics has no %s", metric)
 		}

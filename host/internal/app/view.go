@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/patchbay-run/patchbay/host/internal/admin"
+	"github.com/patchbay-run/patchbay/host/internal/telemetry"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
 )
 
@@ -37,6 +38,9 @@ func (a *App) Plugins() []admin.Plugin {
 
 // Upstreams implements admin.View.
 func (a *App) Upstreams() []upstream.Stats { return a.state.Load().parts.Upstreams.Stats() }
+
+// Capacity implements admin.View.
+func (a *App) Capacity() telemetry.Capacity { return a.estimator.Capacity() }
 
 // Config implements admin.View.
 func (a *App) Config() map[string]any {

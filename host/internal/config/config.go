@@ -16,6 +16,7 @@ type Config struct {
 	Demo      Demo                `yaml:"demo"`
 	CacheDir  string              `yaml:"cache_dir"` // compiled plugins; "" is the user's cache folder
 	Cache     Cache               `yaml:"cache"`
+	Capacity  Capacity            `yaml:"capacity"`
 	Client    Client              `yaml:"client"`
 	Upstreams map[string]Upstream `yaml:"upstreams"`
 	Secrets   map[string]Secret   `yaml:"secrets"`
@@ -94,6 +95,13 @@ type Demo struct {
 // Cache is what plugins keep in the server's memory.
 type Cache struct {
 	Memory Bytes `yaml:"memory"` // of all plugins together
+}
+
+// Capacity is what /api/metrics takes users to be: how long each thinks between an answer and the next question.
+type Capacity struct {
+	Light  time.Duration `yaml:"light"`
+	Medium time.Duration `yaml:"medium"`
+	Heavy  time.Duration `yaml:"heavy"`
 }
 
 // Client is the shared pool: outbound calls to hosts that are no named upstream.

@@ -29,6 +29,11 @@ func Default() *Config {
 		},
 		Demo:  Demo{TokenGap: 15 * time.Millisecond},
 		Cache: Cache{Memory: 64 * MiB},
+		Capacity: Capacity{
+			Light:  60 * time.Second,
+			Medium: 20 * time.Second,
+			Heavy:  5 * time.Second,
+		},
 		Client: Client{
 			MaxIdleConns:    50,
 			MaxConns:        200,

@@ -72,6 +72,11 @@ func (v *validator) rest() {
 
 	v.size(path{"cache", "memory"}, v.Cache.Memory, MiB, 1024*GiB)
 
+	p = path{"capacity"}
+	v.notNegative(p.key("light"), v.Capacity.Light)
+	v.notNegative(p.key("medium"), v.Capacity.Medium)
+	v.notNegative(p.key("heavy"), v.Capacity.Heavy)
+
 	p, client := path{"client"}, &v.Client
 	v.number(p.key("max_idle_conns"), int64(client.MaxIdleConns), 0, maxCount)
 	v.number(p.key("max_conns"), int64(client.MaxConns), 1, maxCount)

@@ -5,18 +5,12 @@ import (
 	"time"
 )
 
-const (
-	// history is how far back a window may reach, in seconds.
-	history = 3600
-	// recentSlots histograms of slotSeconds each give the recent latency: the slot being filled
-	// and the five minutes before it.
-	recentSlots = 6
-	slotSeconds = 60
-)
+// history is how far back a window may reach, in seconds.
+const history = 3600
 
 // point is what had been counted up to a moment. All fields only grow, so that the difference of
 // two points is what happened between them. area is time spent in flight by all requests together,
-// those still in flight included; it may wrap around, its differences do not care.
+// those still in flight included; it may wrap around, its differences do not care. work is requests that did what was asked.
 type point struct {
 	done     int64
 	area     time.Duration
@@ -46,12 +40,14 @@ type flow struct {
 	sum        point
 	second     int64              // the newest whole second in ring
 	ring       [history + 1]point // ring[s%len] is the sum at second s
-	recent     [recentSlots]histogram
+	recent     recent
 }
 
 // outcome is what is known of a request at its end.
 type outcome struct {
+	at      time.Duration // the moment of the end, since the tracker's start
 	took    time.Duration
+	head    time.Duration // until the head of the answer; below 0: there was none
 	status  int
 	bytes   int64
 	probe   bool
@@ -68,10 +64,10 @@ func (f *flow) begin(at time.Duration) {
 	f.peak = max(f.peak, f.inFlight)
 }
 
-func (f *flow) end(at time.Duration, o outcome) {
+func (f *flow) end(o outcome) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.advance(at)
+	f.advance(o.at)
 	f.inFlight--
 	f.sum.done++
 	f.bytes += o.bytes
@@ -88,10 +84,13 @@ func (f *flow) end(at time.Duration, o outcome) {
 		f.websockets++
 		f.upgraded++
 	}
-	if !o.probe && !o.upgrade {
+	if o.probe || o.upgrade {
+		return
+	}
+	f.recent.add(f.last, o.took)
+	if o.status < 400 { // a refusal is quick, and no user is served by it
 		f.sum.work++
-		f.sum.workTime += o.took
-		f.recent[f.second/slotSeconds%recentSlots].add(o.took)
+		f.sum.workTime += max(o.took, 0)
 	}
 }
 
@@ -106,12 +105,6 @@ func (f *flow) endWebsocket() {
 func (f *flow) advance(at time.Duration) {
 	at = max(at, f.last)
 	now := int64(at / time.Second)
-	if f.second/slotSeconds != now/slotSeconds {
-		first := max(f.second/slotSeconds+1, now/slotSeconds-recentSlots+1)
-		for s := first; s <= now/slotSeconds; s++ {
-			f.recent[s%recentSlots] = histogram{}
-		}
-	}
 	for s := max(f.second+1, now-history); s <= now; s++ {
 		p := f.sum
 		p.area += time.Duration(f.inFlight) * (time.Duration(s)*time.Second - f.last)

@@ -24,6 +24,7 @@ type histogram struct {
 }
 
 func (h *histogram) add(d time.Duration) {
+	d = max(d, 0) // a clock that was set back
 	h.counts[bucketOf(d)]++
 	h.count++
 	h.sum += d
@@ -40,21 +41,26 @@ func (h *histogram) merge(o *histogram) {
 	h.sum += o.sum
 }
 
-// quantile returns the middle of the bucket that holds the q-th part of what was added, 0 when
-// nothing was. q is between 0 and 1.
-func (h *histogram) quantile(q float64) time.Duration {
+// quantiles returns, for each q, the middle of the bucket that holds the q-th part of what was added; 0 when nothing was. The
+// qs are between 0 and 1 and grow.
+func (h *histogram) quantiles(qs ...float64) []time.Duration {
+	at := make([]time.Duration, len(qs))
 	if h.count == 0 {
-		return 0
+		return at
 	}
-	rank := uint64(math.Ceil(q * float64(h.count)))
-	rank = min(max(rank, 1), h.count)
 	var seen uint64
+	next := 0
 	for i, n := range h.counts {
-		if seen += n; seen >= rank {
-			return middleOf(i)
+		seen += n
+		for next < len(qs) && seen >= max(uint64(math.Ceil(qs[next]*float64(h.count))), 1) {
+			at[next] = middleOf(i)
+			next++
+		}
+		if next == len(qs) {
+			break
 		}
 	}
-	return middleOf(bucketCount - 1)
+	return at
 }
 
 func (h *histogram) mean() time.Duration {
@@ -82,4 +88,48 @@ func middleOf(bucket int) time.Duration {
 	shift := bucket/sub - 1
 	low := time.Duration(sub+bucket%sub) << shift
 	return (2*low + time.Duration(1)<<shift) * time.Microsecond / 2
+}
+
+const (
+	// recentSlots histograms of slotSeconds each give the recent latency: the slot being filled and the five minutes before it.
+	recentSlots = 6
+	slotSeconds = 60
+)
+
+// recent is what was added in the last five to six minutes. A slot is made when it is first needed, so that a route that nobody
+// asks for costs nothing; six of them are 25 KiB. It is not safe for concurrent use.
+type recent struct{ slots [recentSlots]recentSlot }
+
+type recentSlot struct {
+	number int64 // of the minute since the start
+	*histogram
+}
+
+// add counts d at a moment since the start.
+func (r *recent) add(at, d time.Duration) {
+	number := int64(at / (slotSeconds * time.Second))
+	s := &r.slots[number%recentSlots]
+	switch {
+	case s.histogram == nil:
+		*s = recentSlot{number, &histogram{}}
+	case s.number < number:
+		s.number, *s.histogram = number, histogram{}
+	}
+	s.histogram.add(d)
+}
+
+// into merges what is not too old at a moment since the start.
+func (r *recent) into(h *histogram, at time.Duration) {
+	number := int64(at / (slotSeconds * time.Second))
+	for _, s := range r.slots {
+		if s.histogram != nil && number-s.number < recentSlots {
+			h.merge(s.histogram)
+		}
+	}
+}
+
+// recentSpan is the time that a recent covers at a moment since the start.
+func recentSpan(at time.Duration) time.Duration {
+	const slot = slotSeconds * time.Second
+	return at - max(at/slot-recentSlots+1, 0)*slot
 }

@@ -52,6 +52,8 @@ func NewRegistry(o RegistryOptions) (*Registry, error) {
 		t.board.requests,
 		t.board.duration,
 		t.keys.requests,
+		t.board.head,
+		t.board.bytes,
 		gauge("patchbay_http_in_flight_requests", "Requests whose last byte is not out yet, websockets left out.", t.InFlight),
 		gauge("patchbay_http_websockets", "Open websockets.", t.websockets),
 	)

@@ -3,14 +3,23 @@ package telemetry
 import (
 	"encoding/json"
 	"net/http"
+
+	"github.com/patchbay-run/patchbay/host/internal/config"
 )
 
 // ReportOptions are what the two documents are made from.
 type ReportOptions struct {
-	Tracker *Tracker
-	System  *System
-	Limit   func() int    // requests that may run at once; nil or 0: not known, and an assumption is stated
-	Status  func() string // nil is always "healthy"
+	Tracker  *Tracker
+	System   *System
+	Capacity func() Capacity // nil: nothing is measured, and what is assumed is stated
+	Plugins  func() []Plugin // nil is none
+	Status   func() string   // nil is always "healthy"
+}
+
+// Plugin is a plugin, by the patterns of the routes that it answers.
+type Plugin struct {
+	Name   string
+	Routes []string
 }
 
 // Report makes the two JSON documents of the public API. It samples nothing and waits for nobody.
@@ -18,8 +27,11 @@ type Report struct{ o ReportOptions }
 
 // NewReport keeps o; Tracker and System must be set.
 func NewReport(o ReportOptions) *Report {
-	if o.Limit == nil {
-		o.Limit = func() int { return 0 }
+	if o.Capacity == nil {
+		o.Capacity = func() Capacity { return capacity(load{}, config.Default().Capacity, 0) }
+	}
+	if o.Plugins == nil {
+		o.Plugins = func() []Plugin { return nil }
 	}
 	if o.Status == nil {
 		o.Status = func() string { return "healthy" }
@@ -65,6 +77,8 @@ type Metrics struct {
 	Status                Statuses `json:"status"`
 	Latency               Latency  `json:"latency"`
 	Windows               Windows  `json:"windows"`
+	Routes                []Route  `json:"routes"`  // by pattern, which is what any client may ask anyway
+	Plugins               []Route  `json:"plugins"` // the same by plugin: a name, and nothing of what is inside
 }
 
 // Windows are the sliding windows of completed requests.
@@ -98,7 +112,6 @@ func (r *Report) Health() Health {
 // Metrics returns the document as of now.
 func (r *Report) Metrics() Metrics {
 	s := r.o.Tracker.Snapshot()
-	mean, samples := r.o.Tracker.service()
 	return Metrics{
 		ConcurrentConnections: s.InFlight,
 		PeakConnections:       s.Peak,
@@ -106,11 +119,25 @@ func (r *Report) Metrics() Metrics {
 		TotalRequests:         s.Total,
 		UptimeHours:           round(float64(s.UptimeSeconds)/3600, 4),
 		RequestsPerHour:       round(s.Hour.PerSecond*3600, 2),
-		EstimatedCapacity:     estimate(mean, samples, r.o.Limit()),
+		EstimatedCapacity:     r.o.Capacity(),
 		Status:                s.Status,
 		Latency:               s.Latency,
 		Windows:               Windows{s.Minute, s.FiveMinutes, s.Hour},
+		Routes:                r.o.Tracker.Routes(),
+		Plugins:               r.plugins(),
 	}
+}
+
+func (r *Report) plugins() []Route {
+	at := r.o.Tracker.uptime()
+	list := []Route{}
+	for _, p := range r.o.Plugins() {
+		sum := r.o.Tracker.sum(p.Routes, at)
+		one := sum.route(at)
+		one.Plugin = p.Name
+		list = append(list, one)
+	}
+	return list
 }
 
 // HealthHandler answers GET and HEAD with Health.

@@ -8,7 +8,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -17,11 +16,14 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/telemetry"
 )
 
-func report(t *testing.T, c *clock, limit int) (*telemetry.Tracker, *telemetry.Report) {
+func report(t *testing.T, c *clock) (*telemetry.Tracker, *telemetry.Report) {
 	t.Helper()
 	tr := telemetry.NewTracker(telemetry.TrackerOptions{Now: c.Now})
 	sys := telemetry.NewSystem(context.Background(), telemetry.SystemOptions{})
-	return tr, telemetry.NewReport(telemetry.ReportOptions{Tracker: tr, System: sys, Limit: func() int { return limit }})
+	plugins := func() []telemetry.Plugin {
+		return []telemetry.Plugin{{Name: "x", Routes: []string{"GET /x", "GET /y"}}}
+	}
+	return tr, telemetry.NewReport(telemetry.ReportOptions{Tracker: tr, System: sys, Plugins: plugins})
 }
 
 func get(t *testing.T, h http.Handler, method string) (*httptest.ResponseRecorder, map[string]any) {
@@ -41,7 +43,7 @@ func get(t *testing.T, h http.Handler, method string) (*httptest.ResponseRecorde
 // without a fraction.
 func TestDocumentsKeepTheirShape(t *testing.T) {
 	c := new(clock)
-	tr, rep := report(t, c, 200)
+	tr, rep := report(t, c)
 	run(tr, c, 1234*time.Millisecond, 200)
 	for name, h := range map[string]http.Handler{"health": rep.HealthHandler(), "metrics": rep.MetricsHandler()} {
 		raw, err := os.ReadFile(filepath.Join("testdata", name+".json"))
@@ -72,6 +74,14 @@ func compare(t *testing.T, path string, got any, want any) {
 		for k, v := range want {
 			compare(t, path+"."+k, m[k], v)
 		}
+	case []any:
+		list, _ := got.([]any)
+		if len(list) == 0 {
+			t.Errorf("%s is %v, want a list with something in it", path, got)
+		}
+		for i, v := range list {
+			compare(t, fmt.Sprintf("%s[%d]", path, i), v, want[0])
+		}
 	case string:
 		v, isNumber := got.(float64)
 		ok := false
@@ -95,7 +105,7 @@ func compare(t *testing.T, path string, got any, want any) {
 // Fault 1: after N requests every answer says N and itself.
 func TestFault1HealthCountsEveryRequestAndItself(t *testing.T) {
 	c := new(clock)
-	tr, rep := report(t, c, 0)
+	tr, rep := report(t, c)
 	for range 300 {
 		run(tr, c, 10*time.Millisecond, 200)
 	}
@@ -109,51 +119,43 @@ func TestFault1HealthCountsEveryRequestAndItself(t *testing.T) {
 	}
 }
 
-// Fault 12: capacity comes from what was measured, and says so.
-func TestFault12CapacityIsComputed(t *testing.T) {
-	for _, tc := range []struct {
-		name                 string
-		took                 time.Duration // 0 is no request
-		limit                int
-		light, medium, heavy string
-		service, limitBasis  string
-	}{
-		// N = 200 * (2 + 60) / 2 = 6200, 70 % of it 4340.
-		{"nothing measured", 0, 0, "4300-6200 users", "1500-2200 users", "490-700 users", "assumed", "assumed"},
-		{"measured", 10 * time.Second, 10, "49-70 users", "21-30 users", "10-15 users", "measured", "configured"},
-		{"slow and narrow", time.Minute, 1, "1-2 users", "1-1 users", "1-1 users", "measured", "configured"},
-		{"instant", time.Microsecond, 1, "42000-60000 users", "14000-20000 users", "3500-5000 users", "measured", "configured"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			c := new(clock)
-			tr, rep := report(t, c, tc.limit)
-			if tc.took > 0 {
-				run(tr, c, tc.took, 200)
-			}
-			got := rep.Metrics().EstimatedCapacity
-			if got.Light != tc.light || got.Medium != tc.medium || got.Heavy != tc.heavy {
-				t.Errorf("got %q %q %q, want %q %q %q", got.Light, got.Medium, got.Heavy, tc.light, tc.medium, tc.heavy)
-			}
-			if got.Basis.Service != tc.service || got.Basis.Limit != tc.limitBasis {
-				t.Errorf("basis %+v, want service %s, limit %s", got.Basis, tc.service, tc.limitBasis)
-			}
-		})
-	}
-}
-
-func TestCapacityOutlivesAQuietHour(t *testing.T) {
+// A plugin is its routes added up: counts, and the percentiles of all its requests and not of its routes' percentiles.
+func TestMetricsByRouteAndPlugin(t *testing.T) {
 	c := new(clock)
-	tr, rep := report(t, c, 10)
-	run(tr, c, 10*time.Second, 200)
-	want := rep.Metrics().EstimatedCapacity
-	c.advance(3 * time.Hour)
-	if got := rep.Metrics().EstimatedCapacity; !reflect.DeepEqual(got, want) {
-		t.Errorf("3 h later %+v, want %+v", got, want)
+	tr, rep := report(t, c)
+	to := func(route string, took time.Duration, status int) {
+		tr.Track(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			telemetry.SetRoute(r.Context(), route)
+			c.advance(took)
+			w.WriteHeader(status)
+			_, _ = w.Write([]byte("1234"))
+		})).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+	}
+	for range 98 {
+		to("GET /x", 10*time.Millisecond, 200)
+	}
+	to("GET /y", 2*time.Second, 200)
+	to("GET /y", 2*time.Second, 502)
+	m := rep.Metrics()
+	if len(m.Routes) != 2 || m.Routes[0].Pattern != "GET /x" || m.Routes[1].Pattern != "GET /y" || len(m.Plugins) != 1 {
+		t.Fatalf("routes %+v, plugins %+v", m.Routes, m.Plugins)
+	}
+	p := m.Plugins[0]
+	if p.Plugin != "x" || p.Requests != 100 || p.Status.Success != 99 || p.Status.ServerError != 1 || p.Bytes != 400 || p.Recent.Completed != 100 {
+		t.Errorf("%+v", p)
+	}
+	near(t, "p50", p.Latency.P50*100, 1)
+	near(t, "p99", p.Latency.P99, 2)
+	near(t, "concurrency", p.Recent.Concurrency, 1)
+	near(t, "p99 of the quick route", m.Routes[0].Latency.P99*100, 1)
+	c.advance(10 * time.Minute)
+	if p := rep.Metrics().Plugins[0]; p.Requests != 100 || p.Recent.Completed != 0 || p.Latency.P99 != 0 {
+		t.Errorf("10 minutes later %+v", p)
 	}
 }
 
 func TestDocumentsAreGetOnly(t *testing.T) {
-	_, rep := report(t, new(clock), 0)
+	_, rep := report(t, new(clock))
 	for _, h := range []http.Handler{rep.HealthHandler(), rep.MetricsHandler()} {
 		w, doc := get(t, h, http.MethodPost)
 		if w.Code != 405 || doc["detail"] != "Method Not Allowed" || w.Header().Get("Allow") != "GET, HEAD" {

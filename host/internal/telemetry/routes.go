@@ -20,6 +20,8 @@ type routes struct {
 	max      int
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
+	head     *prometheus.HistogramVec
+	bytes    *prometheus.CounterVec
 
 	mu        sync.RWMutex // guards byPattern; taken before a route's own
 	byPattern map[string]*route
@@ -29,9 +31,13 @@ type route struct {
 	pattern  string
 	requests *prometheus.CounterVec
 	duration prometheus.Observer
+	head     prometheus.Observer
+	sent     prometheus.Counter
 
 	mu      sync.Mutex // guards all below; a leaf
-	latency histogram
+	recent  recent
+	busy    time.Duration // of all requests together
+	done    int64
 	bytes   int64
 	classes [6]int64
 	codes   map[code]prometheus.Counter
@@ -53,10 +59,24 @@ func newRoutes(limit int) *routes {
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "patchbay_http_request_duration_seconds",
 			Help:    "Time from a request's head to the last byte of its answer, streams included.",
-			Buckets: append(slices.Clone(prometheus.DefBuckets), 30, 60, 120, 300),
+			Buckets: durationBuckets(),
+		}, []string{"route"}),
+		head: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "patchbay_http_response_head_seconds",
+			Help:    "Time from a request's head to the head of its answer; a stream sends its first byte then.",
+			Buckets: durationBuckets(),
+		}, []string{"route"}),
+		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "patchbay_http_response_bytes_total",
+			Help: "Bytes of answers' bodies.",
 		}, []string{"route"}),
 		byPattern: map[string]*route{},
 	}
+}
+
+// durationBuckets reach from a cached answer to a long stream, in seconds.
+func durationBuckets() []float64 {
+	return append(slices.Clone(prometheus.DefBuckets), 30, 60, 120, 300)
 }
 
 func (rs *routes) get(pattern string) *route {
@@ -77,13 +97,20 @@ func (rs *routes) get(pattern string) *route {
 			return r
 		}
 	}
-	r = &route{pattern: pattern, requests: rs.requests, duration: rs.duration.WithLabelValues(pattern), codes: map[code]prometheus.Counter{}}
+	r = &route{
+		pattern: pattern, requests: rs.requests, codes: map[code]prometheus.Counter{},
+		duration: rs.duration.WithLabelValues(pattern), head: rs.head.WithLabelValues(pattern), sent: rs.bytes.WithLabelValues(pattern),
+	}
 	rs.byPattern[pattern] = r
 	return r
 }
 
 func (r *route) add(method string, o outcome) {
 	r.duration.Observe(o.took.Seconds())
+	r.sent.Add(float64(o.bytes))
+	if o.head >= 0 {
+		r.head.Observe(o.head.Seconds())
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	key := code{method, o.status}
@@ -93,19 +120,51 @@ func (r *route) add(method string, o outcome) {
 		r.codes[key] = counter
 	}
 	counter.Inc()
-	r.latency.add(o.took)
+	r.recent.add(o.at, o.took)
+	r.done++
+	r.busy += max(o.took, 0)
 	r.bytes += o.bytes
 	if c := o.status / 100; c > 0 && c < len(r.classes) {
 		r.classes[c]++
 	}
 }
 
-// Route is what one route pattern has answered since the start.
+// Route is what was answered by one route pattern, or by one plugin.
 type Route struct {
-	Pattern string   `json:"route"`
-	Status  Statuses `json:"status"`
-	Bytes   int64    `json:"bytes"`
-	Latency Latency  `json:"latency"`
+	Pattern  string   `json:"route,omitempty"`
+	Plugin   string   `json:"plugin,omitempty"`
+	Requests int64    `json:"requests"` // answered since the start
+	Status   Statuses `json:"status"`
+	Bytes    int64    `json:"bytes"`
+	Recent   Window   `json:"last_five_minutes"` // or up to six; of what completed then
+	Latency  Latency  `json:"latency"`           // of the same time
+}
+
+// tally adds routes up.
+type tally struct {
+	recent  histogram
+	busy    time.Duration
+	done    int64
+	bytes   int64
+	classes [6]int64
+}
+
+// tally adds what the route has answered.
+func (r *route) tally(t *tally, at time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.recent.into(&t.recent, at)
+	t.busy += r.busy
+	t.done += r.done
+	t.bytes += r.bytes
+	for i, n := range r.classes {
+		t.classes[i] += n
+	}
+}
+
+func (t *tally) route(at time.Duration) Route {
+	w := window{length: recentSpan(at), point: point{done: int64(t.recent.count), area: t.recent.sum}}
+	return Route{Requests: t.done, Status: statuses(t.classes), Bytes: t.bytes, Recent: w.public(), Latency: t.recent.summary()}
 }
 
 // Latency sums up durations, in seconds.
@@ -118,12 +177,13 @@ type Latency struct {
 }
 
 func (h *histogram) summary() Latency {
-	return Latency{Count: h.count, Mean: seconds(h.mean()),
-		P50: seconds(h.quantile(0.50)), P95: seconds(h.quantile(0.95)), P99: seconds(h.quantile(0.99))}
+	q := h.quantiles(0.50, 0.95, 0.99)
+	return Latency{Count: h.count, Mean: seconds(h.mean()), P50: seconds(q[0]), P95: seconds(q[1]), P99: seconds(q[2])}
 }
 
 // Routes returns what each route has answered, sorted by pattern.
 func (t *Tracker) Routes() []Route {
+	at := t.uptime()
 	t.board.mu.RLock()
 	all := make([]*route, 0, len(t.board.byPattern))
 	for _, r := range t.board.byPattern {
@@ -132,12 +192,42 @@ func (t *Tracker) Routes() []Route {
 	t.board.mu.RUnlock()
 	list := make([]Route, 0, len(all))
 	for _, r := range all {
-		r.mu.Lock()
-		list = append(list, Route{Pattern: r.pattern, Status: statuses(r.classes), Bytes: r.bytes, Latency: r.latency.summary()})
-		r.mu.Unlock()
+		var sum tally
+		r.tally(&sum, at)
+		one := sum.route(at)
+		one.Pattern = r.pattern
+		list = append(list, one)
 	}
 	slices.SortFunc(list, func(a, b Route) int { return cmp.Compare(a.Pattern, b.Pattern) })
 	return list
+}
+
+// sum adds some routes up. A pattern that nobody has asked for is nothing.
+func (t *Tracker) sum(patterns []string, at time.Duration) (sum tally) {
+	for _, pattern := range patterns {
+		t.board.mu.RLock()
+		r := t.board.byPattern[pattern]
+		t.board.mu.RUnlock()
+		if r != nil {
+			r.tally(&sum, at)
+		}
+	}
+	return sum
+}
+
+// Busy is the time that requests of some route patterns have taken since the start, all together.
+func (t *Tracker) Busy(patterns []string) (busy time.Duration) {
+	for _, pattern := range patterns {
+		t.board.mu.RLock()
+		r := t.board.byPattern[pattern]
+		t.board.mu.RUnlock()
+		if r != nil {
+			r.mu.Lock()
+			busy += r.busy
+			r.mu.Unlock()
+		}
+	}
+	return busy
 }
 
 // seconds rounds to the microsecond: more digits would be noise.

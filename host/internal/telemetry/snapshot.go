@@ -69,9 +69,7 @@ func (t *Tracker) read() (Snapshot, *histogram) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.advance(at)
-	for i := range f.recent {
-		recent.merge(&f.recent[i])
-	}
+	f.recent.into(recent, f.last)
 	return Snapshot{
 		UptimeSeconds: int64(at / time.Second),
 		InFlight:      f.inFlight, Websockets: f.websockets, Peak: f.peak,
@@ -79,22 +77,6 @@ func (t *Tracker) read() (Snapshot, *histogram) {
 		Aborted: f.aborted, ClientLeft: f.left,
 		Minute: f.since(time.Minute).public(), FiveMinutes: f.since(5 * time.Minute).public(), Hour: f.since(time.Hour).public(),
 	}, recent
-}
-
-// service returns the mean time of an answer and from how many it was taken: the last five minutes,
-// else the last hour, else all. Probes are left out.
-func (t *Tracker) service() (mean time.Duration, samples int64) {
-	at := t.uptime()
-	f := &t.flow
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.advance(at)
-	for _, p := range []point{f.since(5 * time.Minute).point, f.since(time.Hour).point, f.sum} {
-		if p.work > 0 {
-			return p.workTime / time.Duration(p.work), p.work
-		}
-	}
-	return 0, 0
 }
 
 func round(v float64, digits int) float64 {

@@ -119,6 +119,19 @@ func (s *System) sample(ctx context.Context) {
 	s.latest.Store(&next)
 }
 
+// ProcessCPU reads the processor time that this process has taken, in all its threads; false where the platform does not tell.
+// It is not safe for concurrent use.
+func (s *System) ProcessCPU() (time.Duration, bool) {
+	if s.process == nil {
+		return 0, false
+	}
+	t, err := s.process.TimesWithContext(context.Background())
+	if err != nil {
+		return 0, false
+	}
+	return time.Duration((t.User + t.System) * float64(time.Second)), true
+}
+
 // readCPU is cpu.Times rather than cpu.Percent, whose memory of the last call is one per process.
 func readCPU(ctx context.Context) (cpuTimes, error) {
 	all, err := cpu.TimesWithContext(ctx, false)

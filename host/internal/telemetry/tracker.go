@@ -33,6 +33,7 @@ type Tracker struct {
 	log   *slog.Logger
 	now   func() time.Time
 	start time.Time
+	clock func() time.Duration // uptime, made once: a method value costs an allocation
 	flow  flow
 	board *routes
 	keys  *keyBoard
@@ -53,6 +54,7 @@ func NewTracker(o TrackerOptions) *Tracker {
 	t.board = newRoutes(o.MaxRoutes)
 	t.keys = newKeyBoard()
 	t.start = t.now()
+	t.clock = t.uptime
 	return t
 }
 
@@ -63,7 +65,7 @@ func (t *Tracker) Track(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := &record{tracker: t, id: requestID(r), method: methodLabel(r.Method), route: unmatched}
 		rec.ResponseWriter = w
-		rec.onHijack = rec.upgrade
+		rec.onHijack, rec.clock, rec.head = rec.upgrade, t.clock, noHead
 		rec.ids[0] = rec.id
 		w.Header()[RequestIDHeader] = rec.ids[:]
 		ctx := context.WithValue(r.Context(), contextKey{}, rec)
@@ -100,7 +102,9 @@ func (rec *record) finish(ctx context.Context, returned bool) {
 			left, instead = leftAborted, http.StatusInternalServerError
 		}
 		if rec.status == 0 {
-			rec.status = instead
+			if rec.status = instead; instead == http.StatusOK {
+				rec.head = rec.start + took
+			}
 		}
 		rec.count(outcome{took: took, status: rec.status, bytes: rec.bytes, probe: rec.probe, left: left})
 	}
@@ -115,7 +119,9 @@ func (rec *record) finish(ctx context.Context, returned bool) {
 
 func (rec *record) count(o outcome) {
 	t := rec.tracker
-	t.flow.end(rec.start+o.took, o)
+	o.at, o.head = rec.start+o.took, rec.head-rec.start // below 0 without a head
+	o.probe = o.probe || rec.route == unmatched         // it says nothing about the service either
+	t.flow.end(o)
 	t.board.get(rec.route).add(rec.method, o)
 	t.keys.add(rec.key, o.status)
 }

@@ -80,6 +80,29 @@ func TestWindowsSlide(t *testing.T) {
 	}
 }
 
+// A wall clock that is set back, as one without a monotonic reading is, stops the windows until it is where it was. Nothing goes below
+// zero, and nothing is lost.
+func TestAClockThatIsSetBack(t *testing.T) {
+	c := new(clock)
+	tr := telemetry.NewTracker(telemetry.TrackerOptions{Now: c.Now})
+	c.advance(time.Hour)
+	run(tr, c, time.Second, 200)
+	run(tr, c, -30*time.Minute, 200)
+	run(tr, c, time.Second, 200)
+	s := tr.Snapshot()
+	if s.Total != 3 || s.Minute.Completed != 3 || s.Hour.Completed != 3 || s.InFlight != 0 {
+		t.Errorf("%+v", s)
+	}
+	if s.Minute.Concurrency < 0 || s.Latency.Mean < 0 || s.Latency.Count != 3 {
+		t.Errorf("concurrency %v, latency %+v", s.Minute.Concurrency, s.Latency)
+	}
+	c.advance(40 * time.Minute)
+	run(tr, c, time.Second, 200)
+	if s := tr.Snapshot(); s.Total != 4 || s.Minute.Completed != 1 || s.Hour.Completed != 4 {
+		t.Errorf("when the clock is ahead again: %+v", s)
+	}
+}
+
 // Fault 11: the average was requests per second. Here 4 requests of 30 s each in 60 s are 2.
 func TestFault11ConcurrencyIsLittlesLaw(t *testing.T) {
 	c := new(clock)

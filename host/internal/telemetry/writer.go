@@ -2,8 +2,10 @@ package telemetry
 
 import (
 	"bufio"
+	"math"
 	"net"
 	"net/http"
+	"time"
 )
 
 // writer remembers the status and the size of an answer. Flushing, hijacking and everything that
@@ -12,23 +14,32 @@ import (
 type writer struct {
 	http.ResponseWriter
 	status   int // 0 until the head is written
+	clock    func() time.Duration
+	head     time.Duration // when it was written, by clock; noHead until then
 	bytes    int64
 	onHijack func()
 }
 
+const noHead = time.Duration(math.MinInt64 / 2) // any moment taken off it is still below 0
+
+// began notes the final status.
+func (w *writer) began(status int) {
+	if w.status == 0 {
+		w.status, w.head = status, w.clock()
+	}
+}
+
 // WriteHeader remembers the final status; informational ones pass.
 func (w *writer) WriteHeader(status int) {
-	if w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
-		w.status = status
+	if status >= 200 || status == http.StatusSwitchingProtocols {
+		w.began(status)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
 // Write counts what was taken.
 func (w *writer) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
+	w.began(http.StatusOK)
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)
 	return n, err
@@ -39,9 +50,7 @@ func (w *writer) Flush() { _ = w.FlushError() }
 
 // FlushError is what http.ResponseController looks for.
 func (w *writer) FlushError() error {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
+	w.began(http.StatusOK)
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
@@ -52,9 +61,7 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if w.status == 0 {
-		w.status = http.StatusSwitchingProtocols
-	}
+	w.began(http.StatusSwitchingProtocols)
 	w.onHijack()
 	return conn, rw, nil
 }

@@ -114,6 +114,7 @@ type call struct {
 	cancel context.CancelCauseFunc
 	watch  watch
 	upload *upload       // nil unless the request's body can be sent only once
+	began  time.Time     // when it was given the connection's place
 	answer io.ReadCloser // the response's body
 	closed atomic.Bool   // by the caller
 	ended  atomic.Bool
@@ -122,15 +123,17 @@ type call struct {
 // attempt sends the request on c, which the call then owns. again says that the same request may
 // be sent on another connection; took is as of send.
 func (p *Pool) attempt(req *http.Request, body io.ReadCloser, c *conn, m *member) (resp *http.Response, took time.Duration, again bool, err error) {
-	began := time.Now()
+	begun := time.Now()
+	sent := begun
 	if c.cc == nil {
 		if err := p.dial(req.Context(), c); err != nil {
+			p.times.held.Add(int64(time.Since(begun)))
 			closeBody(body)
-			return nil, time.Since(began), false, err
+			return nil, time.Since(sent), false, err
 		}
-		began = time.Now()
+		sent = time.Now()
 	}
-	x := &call{pool: p, conn: c, ctx: req.Context()}
+	x := &call{pool: p, conn: c, ctx: req.Context(), began: begun}
 	// A context of its own: it ends with the call, so that nothing stays registered in the caller's.
 	ctx, cancel := context.WithCancelCause(x.ctx)
 	x.cancel = cancel
@@ -153,7 +156,7 @@ func (p *Pool) attempt(req *http.Request, body io.ReadCloser, c *conn, m *member
 	}
 	x.watch.start(ErrResponseTimeout, p.set.response)
 	resp, err = c.cc.RoundTrip(out)
-	took = time.Since(began)
+	took = time.Since(sent)
 	if late := x.watch.stop(); err == nil && late != nil {
 		_ = resp.Body.Close()
 		err = late
@@ -171,6 +174,7 @@ func (p *Pool) attempt(req *http.Request, body io.ReadCloser, c *conn, m *member
 
 // respond makes the call the response's body.
 func (x *call) respond(req *http.Request, resp *http.Response, m *member) (*http.Response, error) {
+	x.pool.times.head.observe(time.Since(x.began))
 	resp.Request, resp.TLS = req, x.conn.tls
 	switch {
 	case resp.StatusCode == http.StatusSwitchingProtocols:
@@ -218,6 +222,9 @@ func (x *call) end() {
 	if x.member != nil {
 		x.member.inFlight.Add(-1)
 	}
+	took := time.Since(x.began)
+	x.pool.times.held.Add(int64(took))
+	x.pool.times.whole.observe(took)
 	x.pool.settle(x.conn)
 	x.cancel(nil)
 }

@@ -76,6 +76,7 @@ type Pool struct {
 	transport *http.Transport
 	started   time.Time // what conn.wrote counts from
 	traffic   traffic
+	times     times
 
 	// mu guards what follows. A ClientConn locks itself while it closes its connection, and that
 	// close locks mu: so no method of a ClientConn is called under mu.
@@ -160,6 +161,7 @@ func (p *Pool) acquire(ctx context.Context, k key, retry bool) (*conn, error) {
 // wait blocks until a connection or a place is granted to w, or its context ends.
 func (p *Pool) wait(ctx context.Context, w *waiter, at *list.Element) (*conn, error) {
 	began := time.Now()
+	defer func() { p.times.waited.Add(int64(time.Since(began))) }()
 	select {
 	case c := <-w.ready:
 		return c, nil

@@ -34,6 +34,11 @@ type Stats struct {
 	BytesIn        uint64  `json:"bytes_in"`        // HTTP, heads included
 	BytesOut       uint64  `json:"bytes_out"`
 
+	Held   float64   `json:"held_seconds"` // for which calls have held connections, all together, of calls that ended
+	Waited float64   `json:"wait_seconds"` // for which calls have waited for one
+	Head   Durations `json:"-"`            // from a call's connection to the head of its answer
+	Whole  Durations `json:"-"`            // to its end, failed calls included
+
 	Upstream *NamedStats `json:"upstream,omitempty"` // nil for the shared pool
 
 	UptimeSeconds float64 `json:"uptime_seconds"` // of the pool; a reload that changes its settings makes a new one
@@ -109,6 +114,8 @@ func (p *Pool) Stats() Stats {
 	s.DNSMillis, s.ConnectMillis = dialed.recentDNS/1e6, dialed.recentConnect/1e6
 	s.DNSSeconds, s.ConnectSeconds = dialed.dns.Seconds(), dialed.connect.Seconds()
 	s.BytesIn, s.BytesOut = p.traffic.in.Load(), p.traffic.out.Load()
+	s.Held, s.Waited = time.Duration(p.times.held.Load()).Seconds(), time.Duration(p.times.waited.Load()).Seconds()
+	s.Head, s.Whole = p.times.head.read(), p.times.whole.read()
 	s.UptimeSeconds = time.Since(p.started).Seconds()
 	return s
 }
