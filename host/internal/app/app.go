@@ -21,6 +21,7 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/capability"
 	"github.com/patchbay-run/patchbay/host/internal/config"
 	"github.com/patchbay-run/patchbay/host/internal/live"
+	"github.com/patchbay-run/patchbay/host/internal/logs"
 	"github.com/patchbay-run/patchbay/host/internal/route"
 	"github.com/patchbay-run/patchbay/host/internal/server"
 	"github.com/patchbay-run/patchbay/host/internal/telemetry"
@@ -34,6 +35,7 @@ type Options struct {
 	Config  config.Options
 	Version string
 	Log     *slog.Logger
+	Lines   *logs.Log // where Log writes, so that its level follows the configuration and lost lines are counted; nil is neither
 }
 
 // App is a server. Make it with New; Run frees everything it holds, and so does Close when Run was never called.
@@ -138,13 +140,14 @@ func (a *App) parts(c *config.Config, old *capability.Parts) (*capability.Parts,
 
 // observe makes what counts and measures.
 func (a *App) observe(ctx context.Context, c *config.Config) (err error) {
-	a.tracker = telemetry.NewTracker(telemetry.TrackerOptions{Log: a.log})
+	a.tracker = telemetry.NewTracker(telemetry.TrackerOptions{Log: a.log, Client: clientAddress})
+	a.applyLog(c.Log)
 	a.system = telemetry.NewSystem(ctx, telemetry.SystemOptions{Log: a.log})
 	a.report = telemetry.NewReport(telemetry.ReportOptions{Tracker: a.tracker, System: a.system, Limit: a.outbound, Status: a.health})
 	if a.registry, err = telemetry.NewRegistry(telemetry.RegistryOptions{Tracker: a.tracker, Version: a.options.Version, Log: a.log}); err != nil {
 		return err
 	}
-	if err := a.registry.Register(&collector{a}); err != nil {
+	if err := a.registry.Register(&collector{a}, a.droppedLines()); err != nil {
 		return err
 	}
 	return a.feed(c)

@@ -25,6 +25,7 @@ type contextKey struct{}
 type record struct {
 	writer
 	tracker *Tracker
+	request *http.Request // as it came
 	start   time.Duration
 	id      string
 	ids     [1]string // the header's values, so that it needs no other place
@@ -32,6 +33,10 @@ type record struct {
 	route   string
 	probe   bool
 	ended   bool // counted as completed; a hijacked request is while its handler goes on
+	body    body
+	plugin  string // that was asked to answer
+	version string // of the plugin
+	trace   string // the id of the trace that it is part of
 	work    work
 }
 
@@ -49,6 +54,22 @@ func SetRoute(ctx context.Context, pattern string) {
 func SetProbe(ctx context.Context, pattern string) {
 	if rec, ok := ctx.Value(contextKey{}).(*record); ok {
 		rec.route, rec.probe = pattern, true
+	}
+}
+
+// SetPlugin names the plugin that is asked to answer the request of ctx, for the access line. Both are from the configuration and the
+// plugin's manifest, never from a client. As SetRoute it is called before the handler.
+func SetPlugin(ctx context.Context, name, version string) {
+	if rec, ok := ctx.Value(contextKey{}).(*record); ok {
+		rec.plugin, rec.version = name, version
+	}
+}
+
+// SetTrace notes the id of the trace that the request of ctx is part of, 32 hexadecimal digits, for the access line. As SetRoute it is
+// called before the handler.
+func SetTrace(ctx context.Context, id string) {
+	if rec, ok := ctx.Value(contextKey{}).(*record); ok {
+		rec.trace = id
 	}
 }
 

@@ -4,31 +4,39 @@ import (
 	"bufio"
 	"net"
 	"net/http"
+	"time"
 )
 
-// writer remembers the status and the size of an answer. Flushing, hijacking and everything that
+// writer remembers the status and the size of an answer, and when it began. Flushing, hijacking and everything that
 // an http.ResponseController does keep working through it. It hides io.ReaderFrom on purpose: bytes
 // that go past Write are not counted.
 type writer struct {
 	http.ResponseWriter
-	status   int // 0 until the head is written
-	bytes    int64
-	onHijack func()
+	of      *record       // whose writer it is
+	status  int           // 0 until the head is written
+	began   time.Duration // when that was, since the tracker's start
+	bytes   int64
+	flushed int64 // of bytes
+}
+
+// head notes the final status, once.
+func (w *writer) head(status int) {
+	if w.status == 0 {
+		w.status, w.began = status, w.of.tracker.uptime()
+	}
 }
 
 // WriteHeader remembers the final status; informational ones pass.
 func (w *writer) WriteHeader(status int) {
-	if w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
-		w.status = status
+	if status >= 200 || status == http.StatusSwitchingProtocols {
+		w.head(status)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
 // Write counts what was taken.
 func (w *writer) Write(p []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
+	w.head(http.StatusOK)
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)
 	return n, err
@@ -39,9 +47,8 @@ func (w *writer) Flush() { _ = w.FlushError() }
 
 // FlushError is what http.ResponseController looks for.
 func (w *writer) FlushError() error {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
+	w.head(http.StatusOK)
+	w.flushed = w.bytes
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
@@ -52,10 +59,8 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if w.status == 0 {
-		w.status = http.StatusSwitchingProtocols
-	}
-	w.onHijack()
+	w.head(http.StatusSwitchingProtocols)
+	w.of.upgrade()
 	return conn, rw, nil
 }
 
