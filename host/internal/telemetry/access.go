@@ -63,6 +63,7 @@ func (t *Tracker) say(ctx context.Context, rec *record, took time.Duration, left
 	}
 	number("input_tokens", usage.InputTokens)
 	number("output_tokens", usage.OutputTokens)
+	text("key", rec.key)
 	text("trace", rec.trace)
 	if t.client != nil && rec.request != nil && t.access.Load().Client {
 		text("client", t.client(rec.request))

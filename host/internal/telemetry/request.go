@@ -31,6 +31,7 @@ type record struct {
 	ids     [1]string // the header's values, so that it needs no other place
 	method  string
 	route   string
+	key     string // the name of the API key that came with it
 	probe   bool
 	ended   bool // counted as completed; a hijacked request is while its handler goes on
 	body    body
