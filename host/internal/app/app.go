@@ -156,7 +156,7 @@ func (a *App) observe(ctx context.Context, c *config.Config) (err error) {
 // serve makes the two servers; nothing is accepted yet.
 func (a *App) serve(c *config.Config, dir string) (err error) {
 	public := a.tracker.Track(server.CORS(c.Server.CORS)(a.routes))
-	if a.server, err = server.New(server.Options{Config: c.Server, Handler: public, Log: a.log, Error: route.Error}); err != nil {
+	if a.server, err = server.New(server.Options{Config: c.Server, Handler: public, Log: a.log, Error: a.tracker.TrackError(route.Error), Refused: a.tracker.Refused}); err != nil {
 		return err
 	}
 	path := c.Admin.TokenFile

@@ -87,6 +87,10 @@ func requestID(r *http.Request) string {
 	if id := r.Header.Get(RequestIDHeader); validID(id) {
 		return id
 	}
+	return newID()
+}
+
+func newID() string {
 	// An id is to be unique and no secret, so the generator of the runtime, which asks the system for its seed only, will do.
 	var b [15]byte
 	binary.LittleEndian.PutUint64(b[:], rand.Uint64())

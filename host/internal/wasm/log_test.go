@@ -57,7 +57,7 @@ func TestLogThatHangsHoldsNobodyUp(t *testing.T) {
 				}
 			})
 			t.Cleanup(func() { close(log.release) }) // before the pool closes
-			go func() { // it may be the one that logs
+			go func() {                              // it may be the one that logs
 				for range c.times {
 					_, _ = k.do(t, c.target, "")
 				}
