@@ -8,6 +8,7 @@ import (
 
 	"github.com/patchbay-run/patchbay/host/internal/config"
 	"github.com/patchbay-run/patchbay/host/internal/demo"
+	"github.com/patchbay-run/patchbay/host/internal/logs"
 )
 
 func (p *process) demoUpstream() *cobra.Command {
@@ -23,7 +24,9 @@ endpoints at it, delay it, have it fail.`,
   curl -s 127.0.0.1:9100/v1/models`,
 		Args: args(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
-			o.Log = p.logger(config.Default().Log)
+			lines := logs.New(p.stderr, config.Default().Log)
+			defer lines.Close()
+			o.Log = lines.Logger
 			s, err := demo.New(o)
 			if err != nil {
 				return usageError{err}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/patchbay-run/patchbay/host/internal/app"
 	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/logs"
 )
 
 // configFlags are the flags of commands that read a configuration.
@@ -72,10 +73,11 @@ and flags; the later wins.`,
 			if err != nil {
 				return err
 			}
-			logger := p.logger(settings.Log)
+			lines := logs.New(p.stderr, settings.Log)
+			defer lines.Close()
 			log.SetFlags(0)
-			log.SetOutput(aside{logger})
-			a, err := app.New(c.Context(), app.Options{Config: o, Version: version(), Log: logger})
+			log.SetOutput(aside{lines.Logger})
+			a, err := app.New(c.Context(), app.Options{Config: o, Version: version(), Log: lines.Logger, Lines: lines})
 			if err != nil {
 				return err
 			}
@@ -106,14 +108,4 @@ func (a aside) Write(p []byte) (int, error) {
 	text, _, _ := strings.Cut(string(p), "\"")
 	a.log.Debug("the standard library remarks", "what", strings.TrimSpace(text))
 	return len(p), nil
-}
-
-func (p *process) logger(c config.Log) *slog.Logger {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(c.Level)) // the configuration was checked
-	o := &slog.HandlerOptions{Level: level}
-	if c.Format == "json" {
-		return slog.New(slog.NewJSONHandler(p.stderr, o))
-	}
-	return slog.New(slog.NewTextHandler(p.stderr, o))
 }

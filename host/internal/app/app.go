@@ -24,6 +24,7 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/exposition"
 	"github.com/patchbay-run/patchbay/host/internal/keys"
 	"github.com/patchbay-run/patchbay/host/internal/live"
+	"github.com/patchbay-run/patchbay/host/internal/logs"
 	"github.com/patchbay-run/patchbay/host/internal/route"
 	"github.com/patchbay-run/patchbay/host/internal/server"
 	"github.com/patchbay-run/patchbay/host/internal/telemetry"
@@ -37,6 +38,7 @@ type Options struct {
 	Config  config.Options
 	Version string
 	Log     *slog.Logger
+	Lines   *logs.Log // where Log writes, so that its level follows the configuration and lost lines are counted; nil is neither
 }
 
 // App is a server. Make it with New; Run frees everything it holds, and so does Close when Run was never called.
@@ -153,7 +155,8 @@ func (a *App) parts(c *config.Config, old *capability.Parts) (*capability.Parts,
 
 // observe makes what counts and measures.
 func (a *App) observe(ctx context.Context, c *config.Config) (err error) {
-	a.tracker = telemetry.NewTracker(telemetry.TrackerOptions{Log: a.log})
+	a.tracker = telemetry.NewTracker(telemetry.TrackerOptions{Log: a.log, Client: clientAddress})
+	a.applyLog(c.Log)
 	a.system = telemetry.NewSystem(ctx, telemetry.SystemOptions{Log: a.log})
 	a.estimator = telemetry.NewEstimator(telemetry.EstimatorOptions{
 		Tracker: a.tracker, Resources: a.resources, CPU: a.system.ProcessCPU, Loads: a.loads.Load,
@@ -166,7 +169,7 @@ func (a *App) observe(ctx context.Context, c *config.Config) (err error) {
 	if a.registry, err = telemetry.NewRegistry(telemetry.RegistryOptions{Tracker: a.tracker, Version: a.options.Version, Log: a.log}); err != nil {
 		return err
 	}
-	if err := a.registry.Register(exposition.New(a)); err != nil {
+	if err := a.registry.Register(exposition.New(a), a.droppedLines()); err != nil {
 		return err
 	}
 	return a.feed(c)
@@ -175,7 +178,7 @@ func (a *App) observe(ctx context.Context, c *config.Config) (err error) {
 // serve makes the two servers; nothing is accepted yet.
 func (a *App) serve(c *config.Config, dir string) (err error) {
 	public := a.tracker.Track(server.CORS(c.Server.CORS)(a.gate.Guard(a.routes)))
-	if a.server, err = server.New(server.Options{Config: c.Server, Handler: public, Log: a.log, Error: route.Error}); err != nil {
+	if a.server, err = server.New(server.Options{Config: c.Server, Handler: public, Log: a.log, Error: a.tracker.TrackError(route.Error), Refused: a.tracker.Refused}); err != nil {
 		return err
 	}
 	path := c.Admin.TokenFile

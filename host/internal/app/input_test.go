@@ -144,6 +144,9 @@ func TestBadInputHasItsStatus(t *testing.T) {
 			if a.status >= 400 {
 				a.detail(t)
 			}
+			if a.status != 0 && a.header.Get("X-Request-Id") == "" {
+				t.Error("the answer has no X-Request-Id")
+			}
 		})
 	}
 	p.T = t

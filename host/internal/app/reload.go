@@ -150,6 +150,7 @@ func (a *App) Reload(ctx context.Context) error {
 		applied = time.Now()
 	}
 	a.state.Store(&state{config: c, parts: next, plugins: slots, applied: applied})
+	a.applyLog(c.Log)
 	a.cache.Resize(a.cached())
 	a.retireMissing(before.plugins, slots)
 	before.parts.Upstreams.Close() // calls that still go through it are answered
@@ -239,7 +240,8 @@ func (a *App) warnFixed(old, c *config.Config) {
 		name     string
 		old, new any
 	}{
-		{"server", old.Server, c.Server}, {"admin", old.Admin, c.Admin}, {"log", old.Log, c.Log},
+		{"server", old.Server, c.Server}, {"admin", old.Admin, c.Admin},
+		{"log.format", old.Log.Format, c.Log.Format}, {"log.buffer", old.Log.Buffer, c.Log.Buffer},
 		{"live", old.Live, c.Live}, {"demo", old.Demo, c.Demo}, {"cache_dir", old.CacheDir, c.CacheDir},
 	} {
 		if !reflect.DeepEqual(s.old, s.new) {

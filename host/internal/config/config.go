@@ -76,6 +76,9 @@ type Admin struct {
 type Log struct {
 	Level  string `yaml:"level"`  // debug, info, warn, error
 	Format string `yaml:"format"` // text, json
+	Access bool   `yaml:"access"` // one line for each request
+	Client bool   `yaml:"client"` // with the client's address
+	Buffer Bytes  `yaml:"buffer"` // lines that wait to be written; more are dropped and counted
 }
 
 // Live is the websocket feed.

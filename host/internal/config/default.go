@@ -21,7 +21,7 @@ func Default() *Config {
 		},
 		Auth:  KeyAuth{Keys: []Key{}},
 		Admin: Admin{Listen: "127.0.0.1:8001"},
-		Log:   Log{Level: "info", Format: "text"},
+		Log:   Log{Level: "info", Format: "text", Access: true, Buffer: MiB},
 		Live: Live{
 			MaxClients:   10000,
 			PingInterval: 30 * time.Second,

@@ -57,6 +57,7 @@ func (v *validator) admin() {
 func (v *validator) rest() {
 	v.oneOf(path{"log", "level"}, v.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf(path{"log", "format"}, v.Log.Format, "text", "json")
+	v.size(path{"log", "buffer"}, v.Log.Buffer, 64*KiB, GiB)
 
 	p := path{"live"}
 	v.number(p.key("max_clients"), int64(v.Live.MaxClients), 1, maxCount)

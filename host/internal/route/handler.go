@@ -64,6 +64,7 @@ type swapsKey struct{}
 // ServeHTTP has the plugin answer.
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	telemetry.SetRoute(r.Context(), e.pattern)
+	telemetry.SetPlugin(r.Context(), e.generation.Config.Name, e.generation.Manifest.Version)
 	fields, err := e.fields(r)
 	if err != nil {
 		e.handler.fail(w, r, e.generation.Config.Name, err)

@@ -50,6 +50,7 @@ func NewTable(h *Handler, host map[string]http.Handler, serving []*plugin.Genera
 		for _, route := range u.Config.Routes {
 			add(fmt.Sprintf("plugin %q", u.Config.Name), pattern(route), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				telemetry.SetRoute(r.Context(), route)
+				telemetry.SetPlugin(r.Context(), u.Config.Name, "")
 				h.fail(w, r, u.Config.Name, errNotLoaded)
 			}))
 		}

@@ -24,7 +24,8 @@ const (
 // our shape in its place. It cannot mistake a handler's answer for one of those: it knows when a
 // handler is at work.
 type plainConn struct {
-	net.Conn              // *conn, or *tls.Conn over one
+	net.Conn  // *conn, or *tls.Conn over one
+	tell      func(status int) (id string)
 	answering atomic.Bool // from a handler's start until its answer is out, and for ever once hijacked
 	linger    atomic.Bool // the client may still be sending when this is closed
 	armed     time.Time   // when the write deadline was set; only the serving goroutine knows
@@ -35,14 +36,17 @@ type plainConn struct {
 type tlsPlainConn struct{ plainConn }
 
 // plainListener hands out plainConns.
-type plainListener struct{ *gate }
+type plainListener struct {
+	*gate
+	tell func(status int) (id string) // of refusals
+}
 
 func (l *plainListener) Accept() (net.Conn, error) {
 	c, err := l.gate.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return &plainConn{Conn: c}, nil
+	return &plainConn{Conn: c, tell: l.tell}, nil
 }
 
 // withConn is the server's ConnContext hook.
@@ -64,7 +68,7 @@ func (c *plainConn) Write(p []byte) (int, error) {
 		// net/http may look for the end of a body after this, with no deadline of its own.
 		_ = c.SetDeadline(time.Now().Add(lingerTime))
 		status, detail := ownError(p)
-		if err := refuse(c.Conn, status, detail); err != nil {
+		if err := refuse(c.Conn, c.tell, status, detail); err != nil {
 			return 0, err
 		}
 	}
@@ -90,10 +94,13 @@ func (c *plainConn) Close() error {
 }
 
 // refuse writes a whole answer that ends the connection.
-func refuse(w io.Writer, status int, detail string) error {
+func refuse(w io.Writer, tell func(status int) (id string), status int, detail string) error {
+	head := fmt.Sprintf("HTTP/1.1 %d %s\r\n", status, http.StatusText(status))
+	if id := tell(status); id != "" {
+		head += "X-Request-Id: " + id + "\r\n"
+	}
 	body := detailJSON(detail)
-	_, err := fmt.Fprintf(w, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
-		status, http.StatusText(status), len(body), body)
+	_, err := fmt.Fprintf(w, "%sContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", head, len(body), body)
 	return err
 }
 

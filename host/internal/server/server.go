@@ -36,6 +36,9 @@ type Options struct {
 	// Error writes the answers that are the server's own: 431, 500 and 505. It gets a writer that
 	// nothing was written to. nil is WriteDetail.
 	Error func(w http.ResponseWriter, r *http.Request, status int, detail string)
+	// Refused is told of each answer to what could not be read as a request, so that nobody else sees it: 400, 431 and others, and
+	// plain HTTP on a TLS port. It returns the answer's X-Request-Id. nil is none.
+	Refused func(status int) (id string)
 }
 
 // Server serves one listener. Make it with New, use it once.
@@ -44,6 +47,7 @@ type Server struct {
 	next     http.Handler
 	log      *slog.Logger
 	fail     func(w http.ResponseWriter, r *http.Request, status int, detail string)
+	refused  func(status int) (id string)
 	proxies  proxies
 	tls      *tls.Config // nil is plain HTTP
 	handlers handlers
@@ -52,7 +56,7 @@ type Server struct {
 
 // New checks the proxies and loads the certificate; nothing is opened and nothing needs closing.
 func New(o Options) (*Server, error) {
-	s := &Server{config: o.Config, next: o.Handler, log: o.Log, fail: o.Error}
+	s := &Server{config: o.Config, next: o.Handler, log: o.Log, fail: o.Error, refused: o.Refused}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -60,6 +64,9 @@ func New(o Options) (*Server, error) {
 		s.fail = func(w http.ResponseWriter, _ *http.Request, status int, detail string) {
 			WriteDetail(w, status, detail)
 		}
+	}
+	if s.refused == nil {
+		s.refused = func(int) string { return "" }
 	}
 	var errs [2]error
 	s.proxies, errs[0] = parseProxies(o.Config.TrustedProxies)
@@ -86,9 +93,9 @@ func (s *Server) serve(ctx context.Context, ln net.Listener) error {
 	defer cancel(nil)
 
 	gate := newGate(ln, s.config.MaxConns)
-	var front net.Listener = &plainListener{gate}
+	var front net.Listener = &plainListener{gate, s.refused}
 	if s.tls != nil {
-		front = newTLSListener(gate, s.tls, s.config.ReadHeaderTimeout, s.log)
+		front = newTLSListener(gate, s.tls, s.config.ReadHeaderTimeout, s.log, s.refused)
 	}
 	maxHeader := int(s.config.MaxHeader)
 	if s.tls != nil {

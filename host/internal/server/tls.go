@@ -45,6 +45,7 @@ type tlsListener struct {
 	config  *tls.Config
 	timeout time.Duration
 	log     *slog.Logger
+	tell    func(status int) (id string)
 	ready   chan accepted
 	ctx     context.Context // done when closed
 	cancel  context.CancelFunc
@@ -57,11 +58,11 @@ type accepted struct {
 }
 
 // newTLSListener starts accepting; Close stops it and waits for its goroutines.
-func newTLSListener(g *gate, c *tls.Config, timeout time.Duration, log *slog.Logger) *tlsListener {
+func newTLSListener(g *gate, c *tls.Config, timeout time.Duration, log *slog.Logger, tell func(status int) (id string)) *tlsListener {
 	if timeout <= 0 {
 		timeout = defaultHandshake
 	}
-	l := &tlsListener{gate: g, config: c, timeout: timeout, log: log, ready: make(chan accepted)}
+	l := &tlsListener{gate: g, config: c, timeout: timeout, log: log, tell: tell, ready: make(chan accepted)}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.work.Go(l.accept)
 	return l
@@ -90,7 +91,7 @@ func (l *tlsListener) handshake(c net.Conn) {
 			p := &plainConn{Conn: plain.Conn}
 			p.linger.Store(true)
 			_ = p.SetWriteDeadline(time.Now().Add(lingerTime))
-			_ = refuse(plain.Conn, http.StatusBadRequest, "This port speaks HTTPS; use an https:// address.")
+			_ = refuse(plain.Conn, l.tell, http.StatusBadRequest, "This port speaks HTTPS; use an https:// address.")
 			_ = p.Close()
 		}
 		l.log.Debug("tls handshake", "client", c.RemoteAddr(), "error", err)
@@ -99,7 +100,7 @@ func (l *tlsListener) handshake(c net.Conn) {
 	}
 	var out net.Conn = t
 	if t.ConnectionState().NegotiatedProtocol != "h2" {
-		out = &tlsPlainConn{plainConn{Conn: t}}
+		out = &tlsPlainConn{plainConn{Conn: t, tell: l.tell}}
 	}
 	if !l.deliver(accepted{conn: out}) {
 		_ = c.Close()

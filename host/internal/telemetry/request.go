@@ -25,6 +25,7 @@ type contextKey struct{}
 type record struct {
 	writer
 	tracker *Tracker
+	request *http.Request // as it came
 	start   time.Duration
 	id      string
 	ids     [1]string // the header's values, so that it needs no other place
@@ -33,6 +34,10 @@ type record struct {
 	key     string // the name of the API key that came with it
 	probe   bool
 	ended   bool // counted as completed; a hijacked request is while its handler goes on
+	body    body
+	plugin  string // that was asked to answer
+	version string // of the plugin
+	trace   string // the id of the trace that it is part of
 	work    work
 }
 
@@ -53,6 +58,22 @@ func SetProbe(ctx context.Context, pattern string) {
 	}
 }
 
+// SetPlugin names the plugin that is asked to answer the request of ctx, for the access line. Both are from the configuration and the
+// plugin's manifest, never from a client. As SetRoute it is called before the handler.
+func SetPlugin(ctx context.Context, name, version string) {
+	if rec, ok := ctx.Value(contextKey{}).(*record); ok {
+		rec.plugin, rec.version = name, version
+	}
+}
+
+// SetTrace notes the id of the trace that the request of ctx is part of, 32 hexadecimal digits, for the access line. As SetRoute it is
+// called before the handler.
+func SetTrace(ctx context.Context, id string) {
+	if rec, ok := ctx.Value(contextKey{}).(*record); ok {
+		rec.trace = id
+	}
+}
+
 // RequestID returns the id of the request of ctx, "" outside a tracked request.
 func RequestID(ctx context.Context) string {
 	if rec, ok := ctx.Value(contextKey{}).(*record); ok {
@@ -66,6 +87,10 @@ func requestID(r *http.Request) string {
 	if id := r.Header.Get(RequestIDHeader); validID(id) {
 		return id
 	}
+	return newID()
+}
+
+func newID() string {
 	// An id is to be unique and no secret, so the generator of the runtime, which asks the system for its seed only, will do.
 	var b [15]byte
 	binary.LittleEndian.PutUint64(b[:], rand.Uint64())

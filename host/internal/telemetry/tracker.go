@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strconv"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,26 +24,30 @@ const (
 
 // TrackerOptions are a Tracker's surroundings. The zero value works.
 type TrackerOptions struct {
-	Log       *slog.Logger     // gets one line per request at debug; nil is silent
-	Now       func() time.Time // nil is time.Now
-	MaxRoutes int              // route patterns told apart, the rest counts as "other"; 0 is 256
+	Log       *slog.Logger                 // gets the access lines; nil is silent
+	Access    AccessLog                    // what they tell
+	Client    func(r *http.Request) string // the client's address, for the access line; nil is not known
+	Now       func() time.Time             // nil is time.Now
+	MaxRoutes int                          // route patterns told apart, the rest counts as "other"; 0 is 256
 }
 
 // Tracker counts requests from their head to their last byte. Make it with NewTracker; its memory
 // is fixed but for one entry per route pattern. All methods are safe for concurrent use.
 type Tracker struct {
-	log   *slog.Logger
-	now   func() time.Time
-	start time.Time
-	clock func() time.Duration // uptime, made once: a method value costs an allocation
-	flow  flow
-	board *routes
-	keys  *keyBoard
+	log    *slog.Logger
+	access atomic.Pointer[AccessLog]
+	client func(r *http.Request) string
+	now    func() time.Time
+	start  time.Time
+	flow   flow
+	board  *routes
+	keys   *keyBoard
 }
 
 // NewTracker starts counting now. It starts no goroutine and needs no closing.
 func NewTracker(o TrackerOptions) *Tracker {
-	t := &Tracker{log: o.Log, now: o.Now}
+	t := &Tracker{log: o.Log, client: o.Client, now: o.Now}
+	t.SetAccessLog(o.Access)
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}
@@ -54,7 +60,6 @@ func NewTracker(o TrackerOptions) *Tracker {
 	t.board = newRoutes(o.MaxRoutes)
 	t.keys = newKeyBoard()
 	t.start = t.now()
-	t.clock = t.uptime
 	return t
 }
 
@@ -63,9 +68,8 @@ func NewTracker(o TrackerOptions) *Tracker {
 // a websocket until next returns. A panic passes through, counted as 500 when nothing was written.
 func (t *Tracker) Track(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rec := &record{tracker: t, id: requestID(r), method: methodLabel(r.Method), route: unmatched}
-		rec.ResponseWriter = w
-		rec.onHijack, rec.clock, rec.head = rec.upgrade, t.clock, noHead
+		rec := &record{tracker: t, id: requestID(r), method: methodLabel(r.Method), route: unmatched, request: r}
+		rec.ResponseWriter, rec.of = w, rec
 		rec.ids[0] = rec.id
 		w.Header()[RequestIDHeader] = rec.ids[:]
 		ctx := context.WithValue(r.Context(), contextKey{}, rec)
@@ -74,7 +78,11 @@ func (t *Tracker) Track(next http.Handler) http.Handler {
 		t.flow.begin(rec.start)
 		returned := false
 		defer func() { rec.finish(ctx, returned) }()
-		next.ServeHTTP(rec, r.WithContext(ctx))
+		inner := r.WithContext(ctx)
+		if r.Body != nil && r.Body != http.NoBody {
+			rec.body.ReadCloser, inner.Body = r.Body, &rec.body
+		}
+		next.ServeHTTP(rec, inner)
 		returned = true
 	})
 }
@@ -89,38 +97,57 @@ func (rec *record) upgrade() {
 func (rec *record) finish(ctx context.Context, returned bool) {
 	t := rec.tracker
 	took := t.uptime() - rec.start
-	left := leftServer
 	if rec.ended {
 		t.flow.endWebsocket()
-	} else {
-		instead := http.StatusOK // of a status that nobody wrote
-		switch {
-		case ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled):
-			// A server that stops cancels with a cause of its own.
-			left, instead = leftClient, statusClientGone
-		case !returned:
-			left, instead = leftAborted, http.StatusInternalServerError
-		}
-		if rec.status == 0 {
-			if rec.status = instead; instead == http.StatusOK {
-				rec.head = rec.start + took
-			}
-		}
-		rec.count(outcome{took: took, status: rec.status, bytes: rec.bytes, probe: rec.probe, left: left})
+		t.say(ctx, rec, took, "") // which side closed it is its handler's to know
+		return
 	}
-	// The caller's context may be over; a handler of logs must not care.
-	if t.log.Enabled(context.Background(), slog.LevelDebug) {
-		t.log.LogAttrs(context.WithoutCancel(ctx), slog.LevelDebug, "request",
-			slog.String("id", rec.id), slog.String("route", rec.route), slog.String("method", rec.method),
-			slog.Int("status", rec.status), slog.Int64("bytes", rec.bytes), slog.Duration("duration", took),
-			slog.String("left", string(left)))
+	left := rec.left(ctx, returned)
+	if rec.status == 0 {
+		rec.status = map[leaver]int{leftServer: http.StatusOK, leftClient: statusClientGone, leftAborted: http.StatusInternalServerError}[left]
+		if left == leftServer {
+			rec.began = rec.start + took
+		}
 	}
+	rec.count(outcome{took: took, status: rec.status, bytes: rec.bytes, probe: rec.probe, left: left})
+	t.say(ctx, rec, took, left)
+}
+
+// left says who went first. The context is over as soon as the connection cannot be read: that of a client that took a whole answer
+// and closed its connection, and after a deadline of our own. That of a server that stops is cancelled with another cause.
+func (rec *record) left(ctx context.Context, returned bool) leaver {
+	answered := returned && rec.status != 0
+	switch {
+	case answered && (rec.whole() || rec.body.stalled.Load()):
+		return leftServer
+	case ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled):
+		return leftClient
+	case returned:
+		return leftServer
+	case rec.body.gone.Load() || rec.body.stalled.Load():
+		return leftClient
+	}
+	return leftAborted
+}
+
+// buffered is how much of an answer net/http may hold back until the handler returns, in bytes.
+const buffered = 6 << 10
+
+// whole says whether the client may have all of an answer of a known length, though its handler is just returning.
+func (rec *record) whole() bool {
+	if rec.bytes == 0 || rec.bytes != rec.flushed && rec.bytes < buffered {
+		return false
+	}
+	return rec.Header().Get("Content-Length") == strconv.FormatInt(rec.bytes, 10)
 }
 
 func (rec *record) count(o outcome) {
 	t := rec.tracker
-	o.at, o.head = rec.start+o.took, rec.head-rec.start // below 0 without a head
-	o.probe = o.probe || rec.route == unmatched         // it says nothing about the service either
+	o.at, o.head = rec.start+o.took, rec.began-rec.start
+	if rec.began == 0 {
+		o.head = -1
+	}
+	o.probe = o.probe || rec.route == unmatched // it says nothing about the service either
 	t.flow.end(o)
 	t.board.get(rec.route).add(rec.method, o)
 	t.keys.add(rec.key, o.status)

@@ -1,12 +1,9 @@
 package telemetry_test
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"math"
 	"net"
 	"net/http"
@@ -16,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/patchbay-run/patchbay/host/internal/logtest"
 	"github.com/patchbay-run/patchbay/host/internal/telemetry"
 )
 
@@ -325,79 +321,6 @@ func TestRoutesAreBoundedAndAddUp(t *testing.T) {
 	}
 	if last := routes[3]; last.Pattern != "other" || last.Latency.Count != 7 || sum != 10 {
 		t.Errorf("last route %+v, sum %d; want other with 7 of 10", last, sum)
-	}
-}
-
-// lines is a log that can be read as JSON objects.
-type lines struct{ logtest.Buffer }
-
-func (l *lines) logger() *slog.Logger {
-	return slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
-func (l *lines) all(t *testing.T) (out []map[string]any) {
-	t.Helper()
-	sc := bufio.NewScanner(strings.NewReader(l.String()))
-	for sc.Scan() {
-		var m map[string]any
-		if err := json.Unmarshal(sc.Bytes(), &m); err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, m)
-	}
-	return out
-}
-
-func TestAccessLine(t *testing.T) {
-	gone, cancel := context.WithCancel(context.Background())
-	cancel()
-	stopped, stop := context.WithCancelCause(context.Background())
-	stop(fmt.Errorf("stopping"))
-	for _, tc := range []struct {
-		name    string
-		ctx     context.Context
-		handler http.HandlerFunc
-		status  float64
-		left    string
-	}{
-		{"answered", context.Background(), func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") }, 200, "server"},
-		{"nothing written", context.Background(), func(http.ResponseWriter, *http.Request) {}, 200, "server"},
-		{"client left first", gone, func(http.ResponseWriter, *http.Request) {}, 499, "client"},
-		{"client left in the middle", gone, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(201) }, 201, "client"},
-		{"server stopped", stopped, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, 503, "server"},
-		{"panic", context.Background(), func(http.ResponseWriter, *http.Request) { panic("boom") }, 500, "aborted"},
-		{"abort", context.Background(), func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(202)
-			panic(http.ErrAbortHandler)
-		}, 202, "aborted"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			var log lines
-			tr := telemetry.NewTracker(telemetry.TrackerOptions{Log: log.logger()})
-			h := tr.Track(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				telemetry.SetRoute(r.Context(), "POST /secret/{id}")
-				tc.handler(w, r)
-			}))
-			r := httptest.NewRequestWithContext(tc.ctx, "POST", "/secret/alice?q=private", strings.NewReader("private"))
-			r.Header.Set("Authorization", "private")
-			func() {
-				defer func() { _ = recover() }()
-				h.ServeHTTP(httptest.NewRecorder(), r)
-			}()
-			got := log.all(t)
-			if len(got) != 1 {
-				t.Fatalf("%d lines, want 1", len(got))
-			}
-			if got[0]["status"] != tc.status || got[0]["left"] != tc.left || got[0]["route"] != "POST /secret/{id}" || got[0]["method"] != "POST" {
-				t.Errorf("line %v, want status %v left %v", got[0], tc.status, tc.left)
-			}
-			if raw := log.String(); strings.Contains(raw, "private") || strings.Contains(raw, "alice") {
-				t.Errorf("the line tells too much: %s", raw)
-			}
-			if s := tr.Snapshot(); s.InFlight != 0 {
-				t.Errorf("in flight %d after the end", s.InFlight)
-			}
-		})
 	}
 }
 

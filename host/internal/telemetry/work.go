@@ -21,6 +21,13 @@ type work struct {
 	usage    Usage
 }
 
+// done returns what was gathered so far.
+func (w *work) done() (upstream time.Duration, usage Usage) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.upstream, w.usage
+}
+
 // AddUpstream adds the time that one call to an upstream took, from its begin to the last byte of its answer, to the request of
 // ctx. Calls that go on side by side each count whole. Outside a tracked request it does nothing.
 func AddUpstream(ctx context.Context, took time.Duration) {

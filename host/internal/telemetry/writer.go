@@ -2,44 +2,41 @@ package telemetry
 
 import (
 	"bufio"
-	"math"
 	"net"
 	"net/http"
 	"time"
 )
 
-// writer remembers the status and the size of an answer. Flushing, hijacking and everything that
+// writer remembers the status and the size of an answer, and when it began. Flushing, hijacking and everything that
 // an http.ResponseController does keep working through it. It hides io.ReaderFrom on purpose: bytes
 // that go past Write are not counted.
 type writer struct {
 	http.ResponseWriter
-	status   int // 0 until the head is written
-	clock    func() time.Duration
-	head     time.Duration // when it was written, by clock; noHead until then
-	bytes    int64
-	onHijack func()
+	of      *record       // whose writer it is
+	status  int           // 0 until the head is written
+	began   time.Duration // when that was, since the tracker's start
+	bytes   int64
+	flushed int64 // of bytes
 }
 
-const noHead = time.Duration(math.MinInt64 / 2) // any moment taken off it is still below 0
-
-// began notes the final status.
-func (w *writer) began(status int) {
+// head notes the final status, once.
+func (w *writer) head(status int) {
 	if w.status == 0 {
-		w.status, w.head = status, w.clock()
+		w.status, w.began = status, w.of.tracker.uptime()
 	}
 }
 
 // WriteHeader remembers the final status; informational ones pass.
 func (w *writer) WriteHeader(status int) {
 	if status >= 200 || status == http.StatusSwitchingProtocols {
-		w.began(status)
+		w.head(status)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
 // Write counts what was taken.
 func (w *writer) Write(p []byte) (int, error) {
-	w.began(http.StatusOK)
+	w.head(http.StatusOK)
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)
 	return n, err
@@ -50,7 +47,8 @@ func (w *writer) Flush() { _ = w.FlushError() }
 
 // FlushError is what http.ResponseController looks for.
 func (w *writer) FlushError() error {
-	w.began(http.StatusOK)
+	w.head(http.StatusOK)
+	w.flushed = w.bytes
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
@@ -61,8 +59,8 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	w.began(http.StatusSwitchingProtocols)
-	w.onHijack()
+	w.head(http.StatusSwitchingProtocols)
+	w.of.upgrade()
 	return conn, rw, nil
 }
 

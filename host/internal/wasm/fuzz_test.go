@@ -137,7 +137,7 @@ func FuzzLines(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte, piece int) {
 		write := func(piece int) []string {
 			l := &lines{}
-			w := lineWriter{log: newGuestLog(slog.New(l), 0, nil)}
+			w := lineWriter{worker: &worker{pool: &Pool{log: newGuestLog(slog.New(l), 0, nil)}}}
 			for rest := b; len(rest) > 0; {
 				n := min(max(piece, 1), len(rest))
 				w.write(rest[:n])

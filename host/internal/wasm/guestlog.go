@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
@@ -30,7 +31,7 @@ func newGuestLog(log *slog.Logger, rate int, limits *limitCounts) *guestLog {
 	return &guestLog{log: log, rate: float64(rate), limits: limits, tokens: 2 * float64(rate), filled: time.Now()}
 }
 
-func (g *guestLog) line(request string, level int32, text []byte) {
+func (g *guestLog) line(w *worker, request string, level int32, text []byte) {
 	l := slog.Level(min(max(level, abi.LevelDebug), abi.LevelError))
 	if !g.log.Enabled(context.Background(), l) {
 		return
@@ -39,14 +40,27 @@ func (g *guestLog) line(request string, level int32, text []byte) {
 	if !ok {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 2)
+	attrs := make([]slog.Attr, 0, 3)
+	attrs = append(attrs, slog.Int64("worker", w.number))
 	if request != "" {
 		attrs = append(attrs, slog.String("request", request))
 	}
 	if lost > 0 {
 		attrs = append(attrs, slog.Int("lines_left_out", lost))
 	}
-	g.log.LogAttrs(context.Background(), l, strings.ToValidUTF8(string(text), "\uFFFD"), attrs...)
+	g.log.LogAttrs(context.Background(), l, printable(string(text)), attrs...)
+}
+
+// printable is text for a line of the log, whatever a guest wrote: it is valid UTF-8, and what steers a terminal or turns the direction
+// of writing around is left to the handler of the log to escape, or replaced where that of JSON would not.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 0x7f && r < 0xa0, r >= 0x200e && r <= 0x200f, r >= 0x2028 && r <= 0x202e, r >= 0x2066 && r <= 0x2069:
+			return utf8.RuneError
+		}
+		return r
+	}, strings.ToValidUTF8(text, "\uFFFD"))
 }
 
 func (g *guestLog) allow() (lost int, ok bool) {
@@ -70,9 +84,9 @@ func (g *guestLog) allow() (lost int, ok bool) {
 
 // lineWriter logs what is written to it, line by line. Only the goroutine that polls writes.
 type lineWriter struct {
-	log   *guestLog
-	level int32
-	line  []byte
+	worker *worker
+	level  int32
+	line   []byte
 }
 
 func (l *lineWriter) write(p []byte) {
@@ -86,7 +100,7 @@ func (l *lineWriter) write(p []byte) {
 		if end < 0 {
 			break
 		}
-		l.log.line("", l.level, l.line)
+		l.worker.pool.log.line(l.worker, "", l.level, l.line)
 		l.line = l.line[:0]
 		p = p[end+1:]
 	}

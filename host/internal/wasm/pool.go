@@ -55,6 +55,7 @@ type Pool struct {
 	guard *guard
 	slots *semaphore.Weighted // of instances that serve one request
 	queue atomic.Int64        // requests that wait for one
+	made  atomic.Int64        // workers ever
 
 	image atomic.Pointer[image] // what further workers begin as
 	plain string                // why there is none; set before Start returns

@@ -70,8 +70,10 @@ func (p *Pool) retireLocked(w *worker, why int) {
 	p.workers = slices.Delete(slices.Clone(p.workers), i, i+1)
 	p.retiring = append(slices.Clone(p.retiring), w)
 	p.recycled[why]++
-	p.options.Log.Info("a worker is replaced", "reason", wornName(why), "memory_bytes", w.memory.Load())
-	p.background.Go(func() { p.retire(w) })
+	p.background.Go(func() {
+		p.options.Log.Info("a worker is replaced", "reason", wornName(why), "memory_bytes", w.memory.Load(), "worker", w.number)
+		p.retire(w)
+	})
 }
 
 func (p *Pool) retire(w *worker) {

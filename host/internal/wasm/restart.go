@@ -33,24 +33,30 @@ func (p *Pool) startLocked(delay time.Duration) {
 	go func() {
 		defer p.starts.Done()
 		w, err := p.startLater(delay)
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.starting--
-		if err == nil {
-			err = p.addLocked(w)
-		}
-		switch {
-		case err == nil, errors.Is(err, errStopped):
-		default:
-			p.lastErr = err.Error()
+		if err := p.started(w, err); err != nil {
 			p.options.Log.Error("a worker did not start", "error", err)
-			delay := p.backOff()
-			p.rest = time.Now().Add(max(delay, restartMin))
-			if len(p.workers) == 0 && !p.closed {
-				p.startLocked(delay)
-			}
 		}
 	}()
+}
+
+// started takes in a worker that was started, or has another started later. It returns why there is none, if that is worth telling.
+func (p *Pool) started(w *worker, err error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.starting--
+	if err == nil {
+		err = p.addLocked(w)
+	}
+	if err == nil || errors.Is(err, errStopped) {
+		return nil
+	}
+	p.lastErr = err.Error()
+	delay := p.backOff()
+	p.rest = time.Now().Add(max(delay, restartMin))
+	if len(p.workers) == 0 && !p.closed {
+		p.startLocked(delay)
+	}
+	return err
 }
 
 func (p *Pool) startLater(delay time.Duration) (*worker, error) {
@@ -93,24 +99,32 @@ func (p *Pool) died(w *worker, fault error) {
 		return // it died while it started, which its starter reports
 	}
 	trap := &TrapError{fault}
-	p.options.Log.Error("a worker trapped", "error", trap)
+	degraded := p.replace(w, trap)
+	// What is logged may wait for whoever reads it: nobody is to wait for that.
+	p.options.Log.Error("a worker trapped", "error", trap, "worker", w.number)
+	if degraded {
+		p.options.Log.Warn("workers trapped repeatedly: for a while each request has an instance of its own")
+	}
+}
+
+// replace takes a worker that trapped out and has another started if it was the last. It says whether requests are alone from now on.
+func (p *Pool) replace(w *worker, trap *TrapError) (degraded bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.traps++
 	p.lastErr = trap.Reason()
 	if w.fresh {
-		return
+		return false
 	}
-	if p.guard.trap(time.Now()) {
-		p.options.Log.Warn("workers trapped repeatedly: for a while each request has an instance of its own")
-	}
+	degraded = p.guard.trap(time.Now())
 	i := slices.Index(p.workers, w)
 	if i < 0 {
-		return // it took no request any more
+		return degraded // it took no request any more
 	}
 	p.workers = slices.Delete(slices.Clone(p.workers), i, i+1)
 	if len(p.workers) == 0 && p.starting == 0 && !p.closed {
 		p.startLocked(p.backOff())
 	}
 	p.notifyLocked()
+	return degraded
 }

@@ -19,6 +19,7 @@ func (p *Pool) startWorker(ctx context.Context, fresh bool) (_ *worker, err erro
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
 	w := &worker{
 		pool:   p,
+		number: p.made.Add(1),
 		fresh:  fresh,
 		stop:   stop,
 		closed: make(chan struct{}),
@@ -31,7 +32,7 @@ func (p *Pool) startWorker(ctx context.Context, fresh bool) (_ *worker, err erro
 		room:     room{limit: p.options.Memory},
 	}
 	w.ctx = &workerContext{base, w}
-	w.streams = [2]lineWriter{{log: p.log, level: abi.LevelInfo}, {log: p.log, level: abi.LevelError}}
+	w.streams = [2]lineWriter{{worker: w, level: abi.LevelInfo}, {worker: w, level: abi.LevelError}}
 	hurry := context.AfterFunc(ctx, func() { w.closing.Store(true) }) // a guest that computes is stopped too
 	defer hurry()
 	started := false

@@ -27,12 +27,13 @@ const (
 // worker is one instance of a plugin: a single-threaded event loop. It has no goroutine: whoever brings an event
 // polls the guest if nobody does, and leaves the event to the one who polls otherwise (flat combining).
 type worker struct {
-	pool *Pool
-	ctx  context.Context // a *workerContext
-	stop context.CancelFunc
-	mod  api.Module
-	left api.MutableGlobal // bytes of stack, for the meter
-	poll api.Function      // nil until the handshake is done
+	pool   *Pool
+	number int64           // of those that its pool ever started, from 1, for the log
+	ctx    context.Context // a *workerContext
+	stop   context.CancelFunc
+	mod    api.Module
+	left   api.MutableGlobal // bytes of stack, for the meter
+	poll   api.Function      // nil until the handshake is done
 
 	fetches  budget
 	outbound budget // bytes that its guest has handed over and that were not passed on yet

@@ -57,6 +57,7 @@ func setup(p *plugin.Plugin) error {
 		},
 		"GET /headers": headers,
 		"GET /log":     log,
+		"POST /say":    say,
 		"POST /count":  count,
 		"GET /loop":    loop,
 		"GET /keep":    keep(),
@@ -216,6 +217,20 @@ func log(_ *plugin.Response, r *plugin.Request) error {
 		fmt.Println("line", i)
 	}
 	return nil
+}
+
+// say puts its body into the log in all the ways there are.
+func say(_ *plugin.Response, r *plugin.Request) error {
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
+	}
+	r.Log().Info(string(b), "said", string(b))
+	if _, err := os.Stdout.Write(append(b, '\n')); err != nil {
+		return err
+	}
+	_, err = os.Stderr.Write(append(b, '\n'))
+	return err
 }
 
 // many fetches n times, one after the other.
