@@ -13,7 +13,7 @@ type writer struct {
 	http.ResponseWriter
 	status   int // 0 until the head is written
 	bytes    int64
-	onHijack func()
+	onHijack func(net.Conn) net.Conn
 }
 
 // WriteHeader remembers the final status; informational ones pass.
@@ -46,7 +46,7 @@ func (w *writer) FlushError() error {
 }
 
 // Hijack implements http.Hijacker for code that asserts it. The connection counts as a websocket
-// from here until the handler returns.
+// from here until it is closed.
 func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err != nil {
@@ -55,8 +55,7 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if w.status == 0 {
 		w.status = http.StatusSwitchingProtocols
 	}
-	w.onHijack()
-	return conn, rw, nil
+	return w.onHijack(conn), rw, nil
 }
 
 // Unwrap lets http.ResponseController reach the server's own writer.
