@@ -60,7 +60,10 @@ func start(t *testing.T, o live.Options) *feed {
 		cancel()
 		return <-done
 	})
-	f.srv = httptest.NewServer(telemetry.NewTracker(telemetry.TrackerOptions{}).Track(h))
+	mux := http.NewServeMux()
+	mux.Handle("/", h.Public())
+	mux.Handle("/private", h.Private())
+	f.srv = httptest.NewServer(telemetry.NewTracker(telemetry.TrackerOptions{}).Track(mux))
 	t.Cleanup(func() {
 		if err := f.stop(); err != nil {
 			t.Error(err)
