@@ -112,14 +112,18 @@ func (h *Hub) join(c *client, ask wish, fault error) bool {
 			}
 		}
 	}
+	var chosen []*topic
 	if fault == nil {
-		fault = h.grant(c, ask)
+		chosen, fault = h.choose(c, ask)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if fault != nil {
-		c.mu.Lock()
-		c.reply(typeError, h.message(typeError, map[string]string{"detail": fault.Error()}))
-		c.mu.Unlock()
+		c.reply(typeError, h.complaint(fault))
+		return true
 	}
+	h.change(c, ask, chosen)
+	h.tell(c, ask, chosen)
 	return true
 }
 
@@ -147,22 +151,24 @@ func (h *Hub) leave(c *client) {
 func (h *Hub) obey(c *client, ask wish) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err := h.grant(c, ask); err != nil {
+	chosen, err := h.choose(c, ask)
+	if err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	h.change(c, ask, chosen)
 	now := Subscribed{Topics: map[string]string{}}
 	for _, s := range c.subs {
 		now.Topics[s.topic.name] = s.rate.name()
 	}
 	c.reply(typeSubscribed, h.message(typeSubscribed, now))
+	h.tell(c, ask, chosen)
 	return nil
 }
 
-// grant changes what a client is subscribed to. It must be called under mu.
-func (h *Hub) grant(c *client, ask wish) error {
-	var chosen []*topic
+// choose finds the topics that are asked for. It must be called under mu.
+func (h *Hub) choose(c *client, ask wish) (chosen []*topic, err error) {
 	for _, name := range ask.topics {
 		t := h.topics[name]
 		if t == nil || c.door.public && !t.public {
@@ -171,17 +177,22 @@ func (h *Hub) grant(c *client, ask wish) error {
 			if len(names) > maxListed {
 				names, more = names[:maxListed], ", …"
 			}
-			return fmt.Errorf("there is no topic %q; the topics are %s%s", clip(name), strings.Join(names, ", "), more)
+			return nil, fmt.Errorf("there is no topic %q; the topics are %s%s", clip(name), strings.Join(names, ", "), more)
 		}
 		if !ask.since.IsZero() && t.history == nil {
-			return fmt.Errorf("topic %q keeps no history; ask without history and since", name)
+			return nil, fmt.Errorf("topic %q keeps no history; ask without history and since", name)
 		}
-		chosen = append(chosen, t)
+		if !slices.Contains(chosen, t) {
+			chosen = append(chosen, t)
+		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	return chosen, nil
+}
+
+// change subscribes to topics, or unsubscribes. It must be called under mu and the client's own.
+func (h *Hub) change(c *client, ask wish, chosen []*topic) {
 	if c.over {
-		return nil
+		return
 	}
 	for _, t := range chosen {
 		at := slices.IndexFunc(c.subs, func(s sub) bool { return s.topic == t })
@@ -198,23 +209,25 @@ func (h *Hub) grant(c *client, ask wish) error {
 			c.subs = append(c.subs, sub{topic: t})
 			at = len(c.subs) - 1
 		}
-		c.subs[at].rate, c.subs[at].owed = ask.rate, true
-		h.count(c.subs[at], 1)
-		if !ask.since.IsZero() {
-			parts, err := t.history.frame(t.name, h.now().UTC(), ask.since)
-			if err != nil {
-				return err
-			}
-			c.reply(typeHistory+t.name, parts...)
-		}
-		if !t.fresh(h.interval) {
+		s := &c.subs[at]
+		s.rate = ask.rate
+		h.count(*s, 1)
+		if s.owed = t.fresh(h.interval); !s.owed {
 			// Nobody had it a moment ago: what there is may be old.
-			c.subs[at].owed = false
 			h.newcomers = append(h.newcomers, c)
-			h.nudge()
 		}
 	}
-	return nil
+	h.nudge() // the next turn may be earlier now
+}
+
+// tell sends history that was asked for. It must be called as change is.
+func (h *Hub) tell(c *client, ask wish, chosen []*topic) {
+	if ask.since.IsZero() {
+		return
+	}
+	for _, t := range chosen {
+		c.reply(typeHistory+t.name, t.history.frame(t.name, h.now().UTC(), ask.since)...)
+	}
 }
 
 // reply puts a frame in the place of an unsent one of its kind. It must be called under mu.
@@ -264,7 +277,7 @@ func (c *client) read(conn *websocket.Conn) {
 		}
 		if err != nil {
 			c.mu.Lock()
-			c.reply(typeError, h.message(typeError, map[string]string{"detail": err.Error()}))
+			c.reply(typeError, h.complaint(err))
 			c.mu.Unlock()
 		}
 		c.send()

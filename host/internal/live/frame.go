@@ -49,6 +49,11 @@ type Topics struct {
 	Topics []string `json:"topics"`
 }
 
+// Fault is the data of an error frame.
+type Fault struct {
+	Detail string `json:"detail"`
+}
+
 // Points is the data of a history frame. The first field of a point is its time in milliseconds since 1970; a number that is none is null.
 // It documents what history encodes by hand.
 type Points struct {

@@ -27,6 +27,7 @@ func number[T any](name string, of func(T) float64) Series {
 type history struct {
 	series []Series
 	step   time.Duration // between two points
+	slack  time.Duration // turns are not exact: a point so much early is in time
 	head   []byte        // of the data of a frame, up to the points
 
 	mu     sync.Mutex // guards all below; a leaf
@@ -55,7 +56,7 @@ func newHistory(series []Series, length, interval time.Duration) *history {
 		names = []byte("[]")
 	}
 	points := int(max(length/step, 1))
-	h := &history{series: series, step: step, times: make([]int64, 0, points), values: make([]float64, 0, points*len(series))}
+	h := &history{series: series, step: step, slack: interval / 5, times: make([]int64, 0, points), values: make([]float64, 0, points*len(series))}
 	h.head = append(h.head, `{"step_seconds":`...)
 	h.head = appendNumber(h.head, step.Seconds())
 	h.head = append(h.head, `,"fields":`...)
@@ -68,8 +69,7 @@ func newHistory(series []Series, length, interval time.Duration) *history {
 func (h *history) add(now time.Time, state any) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	// Turns are not exact; a fifth of a step early is in time.
-	if !h.last.IsZero() && now.Sub(h.last) < h.step-h.step/5 {
+	if !h.last.IsZero() && now.Sub(h.last) < h.step-h.slack {
 		return
 	}
 	if n := len(h.times); n == cap(h.times) {
@@ -132,13 +132,14 @@ func appendNumber(b []byte, v float64) []byte {
 }
 
 // frame is the history of a topic after a moment, in pieces that follow each other on the wire.
-func (h *history) frame(name string, now, since time.Time) ([][]byte, error) {
-	before, err := json.Marshal(Frame{Type: typeHistory, Topic: name, Time: now, Data: json.RawMessage("0")})
-	if err != nil {
-		return nil, err
+func (h *history) frame(name string, now, since time.Time) [][]byte {
+	// Data is the last field, so that what is around the points is the same as around a 0.
+	before, err := json.Marshal(Frame{Type: typeHistory, Topic: name, Time: now, Data: 0})
+	if err != nil { // texts and times of our own
+		return nil
 	}
 	before = append(before[:len(before)-len("0}")], h.head...)
 	points, after := h.since(since), []byte("]}}")
 	length := len(before) + len(points) + len(after)
-	return [][]byte{append(appendHeader(nil, opText, length), before...), points, after}, nil
+	return [][]byte{append(appendHeader(nil, opText, length), before...), points, after}
 }

@@ -333,6 +333,11 @@ func (h *Hub) stop() {
 	h.gone.Wait()
 }
 
+// complaint is what a client is told of its mistake.
+func (h *Hub) complaint(err error) []byte {
+	return h.message(typeError, Fault{err.Error()})
+}
+
 // message is a frame that is no topic's state, ready for the wire.
 func (h *Hub) message(kind string, data any) []byte {
 	b, err := json.Marshal(Frame{Type: kind, Time: h.now().UTC(), Data: data})
