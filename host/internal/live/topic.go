@@ -138,17 +138,19 @@ func (h *Hub) Publish(name string, state json.RawMessage, public bool) {
 		}
 		return
 	}
+	if t != nil && t.public != public {
+		// Who had it may not see it any more. A topic of its own has none of the old one's subscribers.
+		h.retire(t)
+		t = nil
+	}
 	if t == nil {
-		t = &topic{name: name}
+		t = &topic{name: name, public: public}
 		h.topics[name] = t
-		at, _ := slices.BinarySearchFunc(h.order[len(h.order)-h.published:], name, func(t *topic, name string) int { return strings.Compare(t.name, name) })
-		h.order = slices.Insert(h.order, len(h.order)-h.published+at, t)
+		own := len(h.order) - h.published
+		at, _ := slices.BinarySearchFunc(h.order[own:], name, func(t *topic, name string) int { return strings.Compare(t.name, name) })
+		h.order = slices.Insert(h.order, own+at, t)
 		h.published++
 		h.changed = true
-		h.nudge()
-	}
-	if t.public != public {
-		t.public, h.changed = public, true
 		h.nudge()
 	}
 	t.value = state
@@ -161,12 +163,15 @@ const maxName = 256
 func (h *Hub) Retire(name string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	t := h.topics[name]
-	if t == nil || t.state != nil {
-		return
+	if t := h.topics[name]; t != nil && t.state == nil {
+		h.retire(t)
 	}
+}
+
+// retire must be called under mu.
+func (h *Hub) retire(t *topic) {
 	t.retired = true
-	delete(h.topics, name)
+	delete(h.topics, t.name)
 	h.order = slices.DeleteFunc(h.order, func(other *topic) bool { return other == t })
 	h.published--
 	h.changed = true
@@ -194,11 +199,10 @@ func (h *Hub) announce() {
 		public := c.door.public
 		c.mu.Lock()
 		c.subs = slices.DeleteFunc(c.subs, func(s sub) bool {
-			gone := s.topic.retired || public && !s.topic.public
-			if gone {
+			if s.topic.retired {
 				h.count(s, -1)
 			}
-			return gone
+			return s.topic.retired
 		})
 		if public {
 			c.reply(typeTopics, frames[1])
