@@ -43,7 +43,7 @@ test bench bench-engine nightly: export PATCHBAY_TEST_CACHE ?= $(CURDIR)/.cache/
 # What git sees of the tree: names, and contents of what it knows.
 tree = [ ! -e .git ] || { git status --porcelain && git diff; }
 
-.PHONY: help build run test lint fmt bench bench-engine nightly check clean
+.PHONY: help build run test lint fmt bench bench-engine bench-feed nightly check clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -98,6 +98,9 @@ bench: ## every benchmark; BENCH=Name, BENCHTIME=1s
 # The peers are modules of their own, which only this needs.
 bench-engine: ## the wasm engine against its peers, in ratios; SECTION=http,start ROUNDS=5
 	@go run ./host/bench -rounds $(ROUNDS) -section '$(SECTION)'
+
+bench-feed: ## the websocket feed with 5,000 clients, beside plain gorilla/websocket
+	@go run ./host/bench/feed
 
 # Without its bound, making one input smaller takes a whole minute.
 nightly: ## every fuzz target for a minute each; FUZZTIME=1m

@@ -38,7 +38,7 @@ func floors() map[string]int {
 		{"host/internal/route"},
 		{"host/internal/admin", "host/internal/live", "host/internal/exposition"},
 		{"host/internal/app"},
-		{"host/cmd/patchbay", "host/bench"},
+		{"host/cmd/patchbay", "host/bench", "host/bench/feed"},
 	} {
 		for _, folder := range folders {
 			table[folder] = floor

@@ -192,7 +192,7 @@ func (a *App) serve(c *config.Config, dir string) (err error) {
 	a.log.Info("the admin listener asks for a token", "listen", a.private.Addr().String(), "token_file", path)
 	private, err := admin.New(admin.Options{
 		Token: token, Listen: c.Admin.Listen, View: a,
-		Metrics: a.registry.Handler(), Live: a.hub, Log: a.log,
+		Metrics: a.registry.Handler(), Live: a.hub.Private(), Log: a.log,
 	})
 	if err != nil {
 		return err
@@ -296,7 +296,7 @@ func (a *App) hostRoutes() map[string]http.Handler {
 		"GET /config.js":   text("text/javascript; charset=utf-8", web.ConfigJS),
 		"GET /api/health":  a.report.HealthHandler(),
 		"GET /api/metrics": a.report.MetricsHandler(),
-		"GET /api/live":    a.hub,
+		"GET /api/live":    a.hub.Public(),
 		"GET /livez":       probe("GET /livez", text("text/plain; charset=utf-8", "ok\n")),
 		"GET /readyz":      probe("GET /readyz", http.HandlerFunc(a.readyz)),
 	}

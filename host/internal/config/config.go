@@ -83,9 +83,13 @@ type Log struct {
 
 // Live is the websocket feed.
 type Live struct {
-	MaxClients   int           `yaml:"max_clients"`
-	PingInterval time.Duration `yaml:"ping_interval"`
-	WriteTimeout time.Duration `yaml:"write_timeout"`
+	MaxClients    int           `yaml:"max_clients"`     // of each listener
+	MaxPerAddress int           `yaml:"max_per_address"` // of one IPv4 address or IPv6 /64; of each listener
+	MaxPublished  int           `yaml:"max_published"`   // topics of plugins
+	MaxState      Bytes         `yaml:"max_state"`       // of one of these topics
+	History       time.Duration `yaml:"history"`         // how far it goes back; 0 keeps none
+	PingInterval  time.Duration `yaml:"ping_interval"`
+	WriteTimeout  time.Duration `yaml:"write_timeout"`
 }
 
 // Demo is the built-in upstream that answers for "demo:" endpoints, on a loopback port.

@@ -61,6 +61,10 @@ func (v *validator) rest() {
 
 	p := path{"live"}
 	v.number(p.key("max_clients"), int64(v.Live.MaxClients), 1, maxCount)
+	v.number(p.key("max_per_address"), int64(v.Live.MaxPerAddress), 1, maxCount)
+	v.number(p.key("max_published"), int64(v.Live.MaxPublished), 1, 10000)
+	v.size(p.key("max_state"), v.Live.MaxState, 1, 16*MiB)
+	v.notNegative(p.key("history"), v.Live.History)
 	v.positive(p.key("ping_interval"), v.Live.PingInterval)
 	v.positive(p.key("write_timeout"), v.Live.WriteTimeout)
 

@@ -21,7 +21,7 @@ func TestHelloFirstThenStatesInSequence(t *testing.T) {
 	var a, b atomic.Int64
 	stamp := time.Date(2026, 1, 2, 3, 4, 5, 0, time.FixedZone("x", 3600))
 	f := start(t, live.Options{Version: "1.2.3", Now: func() time.Time { return stamp },
-		Topics: []live.Topic{{Name: "system", State: counter(&a)}, {Name: "http", State: counter(&b)}}})
+		Topics: []live.Topic{{Name: "system", Public: true, State: counter(&a)}, {Name: "http", Public: true, State: counter(&b)}}})
 	c := f.dial()
 	hello := next(t, c)
 	var data live.Hello
@@ -55,7 +55,7 @@ func (e expensive) MarshalJSON() ([]byte, error) { return []byte(fmt.Sprint(e.en
 
 func TestFramesAreEncodedOnceForAll(t *testing.T) {
 	var encoded atomic.Int64
-	f := start(t, live.Options{Topics: []live.Topic{{Name: "x", State: func() any { return expensive{&encoded} }}}})
+	f := start(t, live.Options{Topics: []live.Topic{{Name: "x", Public: true, State: func() any { return expensive{&encoded} }}}})
 	var wg sync.WaitGroup
 	for range 20 {
 		c := f.dial()
@@ -77,7 +77,7 @@ func TestFramesAreEncodedOnceForAll(t *testing.T) {
 
 func TestNoWorkWithoutClients(t *testing.T) {
 	var asked atomic.Int64
-	f := start(t, live.Options{Topics: []live.Topic{{Name: "x", State: counter(&asked)}}})
+	f := start(t, live.Options{Topics: []live.Topic{{Name: "x", Public: true, State: counter(&asked)}}})
 	time.Sleep(20 * time.Millisecond)
 	if n := asked.Load(); n != 0 {
 		t.Errorf("the state was asked for %d times before anyone came", n)
@@ -103,7 +103,7 @@ func TestNoWorkWithoutClients(t *testing.T) {
 func TestASlowClientGetsTheNewestState(t *testing.T) {
 	var asked atomic.Int64
 	padding := strings.Repeat("x", 256<<10)
-	f := start(t, live.Options{Topics: []live.Topic{{Name: "x", State: func() any { return fmt.Sprint(asked.Add(1), padding) }}}})
+	f := start(t, live.Options{Topics: []live.Topic{{Name: "x", Public: true, State: func() any { return fmt.Sprint(asked.Add(1), padding) }}}})
 	small := websocket.Dialer{NetDial: func(network, addr string) (net.Conn, error) {
 		c, err := net.Dial(network, addr)
 		if err == nil {
@@ -134,20 +134,24 @@ func TestASlowClientGetsTheNewestState(t *testing.T) {
 }
 
 func TestAClientThatNeverReadsIsDropped(t *testing.T) {
+	var n atomic.Int64
 	padding := strings.Repeat("x", 1<<20)
 	f := start(t, live.Options{Config: config.Live{WriteTimeout: 100 * time.Millisecond},
-		Topics: []live.Topic{{Name: "x", State: func() any { return padding }}}})
+		Topics: []live.Topic{{Name: "x", Public: true, State: func() any { return fmt.Sprint(n.Add(1), padding) }}}})
 	f.dial()
 	eventually(t, "the client is there", func() bool { return f.Clients() == 1 })
 	eventually(t, "the client is dropped", func() bool { return f.Clients() == 0 })
+	if n := f.Stats().Dropped; n != 1 {
+		t.Errorf("%d clients count as dropped", n)
+	}
 }
 
 func TestABrokenTopicIsLeftOut(t *testing.T) {
 	var n atomic.Int64
 	f := start(t, live.Options{Topics: []live.Topic{
-		{Name: "panics", State: func() any { panic("boom") }},
-		{Name: "no JSON", State: func() any { return make(chan int) }},
-		{Name: "good", State: counter(&n)},
+		{Name: "panics", Public: true, State: func() any { panic("boom") }},
+		{Name: "no JSON", Public: true, State: func() any { return make(chan int) }},
+		{Name: "good", Public: true, State: counter(&n)},
 	}})
 	c := f.dial()
 	next(t, c)
@@ -163,7 +167,7 @@ func TestNewRefusesBadTopics(t *testing.T) {
 	for name, topics := range map[string][]live.Topic{
 		"no name":  {{State: state}},
 		"no state": {{Name: "x"}},
-		"twice":    {{Name: "x", State: state}, {Name: "x", State: state}},
+		"twice":    {{Name: "x", Public: true, State: state}, {Name: "x", Public: true, State: state}},
 	} {
 		if _, err := live.New(live.Options{Topics: topics}); err == nil {
 			t.Errorf("%s: no error", name)
@@ -175,20 +179,16 @@ func TestNewRefusesBadTopics(t *testing.T) {
 func TestTopicsFromTelemetry(t *testing.T) {
 	tr := telemetry.NewTracker(telemetry.TrackerOptions{})
 	sys := telemetry.NewSystem(t.Context(), telemetry.SystemOptions{})
-	f := start(t, live.Options{Topics: live.Topics(sys, tr)})
+	f := start(t, live.Options{Topics: live.TelemetryTopics(sys, tr)})
 	c := f.dial()
 	next(t, c)
-	for want, key := range map[string]string{"system": "memory_available_mb", "http": "in_flight"} {
-		for {
-			got := next(t, c)
-			if got.Topic != want {
-				continue
-			}
-			var m map[string]any
-			if err := json.Unmarshal(got.Data, &m); err != nil || m[key] == nil {
-				t.Errorf("%s: %v %v", want, m, err)
-			}
-			break
+	keys := map[string]string{"system": "memory_available_mb", "http": "in_flight"}
+	for len(keys) > 0 {
+		got := next(t, c)
+		var m map[string]any
+		if err := json.Unmarshal(got.Data, &m); err != nil || keys[got.Topic] != "" && m[keys[got.Topic]] == nil {
+			t.Errorf("%s: %v %v", got.Topic, m, err)
 		}
+		delete(keys, got.Topic)
 	}
 }

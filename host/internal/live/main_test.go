@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -30,6 +31,10 @@ type frame struct {
 	Seq   uint64          `json:"seq"`
 	Time  time.Time       `json:"time"`
 	Data  json.RawMessage `json:"data"`
+}
+
+func (f frame) String() string {
+	return fmt.Sprintf("%s %s %d %.100s", f.Type, f.Topic, f.Seq, f.Data)
 }
 
 type feed struct {
@@ -60,7 +65,10 @@ func start(t *testing.T, o live.Options) *feed {
 		cancel()
 		return <-done
 	})
-	f.srv = httptest.NewServer(telemetry.NewTracker(telemetry.TrackerOptions{}).Track(h))
+	mux := http.NewServeMux()
+	mux.Handle("/", h.Public())
+	mux.Handle("/private", h.Private())
+	f.srv = httptest.NewServer(telemetry.NewTracker(telemetry.TrackerOptions{}).Track(mux))
 	t.Cleanup(func() {
 		if err := f.stop(); err != nil {
 			t.Error(err)

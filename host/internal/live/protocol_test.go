@@ -29,7 +29,7 @@ func TestPings(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- h.Run(ctx) }()
 		ln := pipes{make(chan net.Conn), make(chan struct{})}
-		srv := &http.Server{Handler: h}
+		srv := &http.Server{Handler: h.Public()}
 		go func() { _ = srv.Serve(ln) }()
 		synctest.Wait()
 		dialer := websocket.Dialer{NetDial: func(string, string) (net.Conn, error) {
@@ -162,7 +162,7 @@ func TestWhatIsNoHandshake(t *testing.T) {
 			r.Header.Set("Upgrade", tc.upgrade)
 		}
 		w := httptest.NewRecorder()
-		f.ServeHTTP(w, r)
+		f.Public().ServeHTTP(w, r)
 		if w.Code != tc.status || w.Header().Get("Content-Type") != "application/json" || !strings.HasPrefix(w.Body.String(), `{"detail":"`) {
 			t.Errorf("%s %q: %d %v %s", tc.method, tc.upgrade, w.Code, w.Header(), w.Body)
 		}
@@ -200,7 +200,7 @@ func TestWhatClientsMayNotSay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var n atomic.Int64
-			f := start(t, live.Options{Topics: []live.Topic{{Name: "x", State: counter(&n)}}})
+			f := start(t, live.Options{Topics: []live.Topic{{Name: "x", Public: true, State: counter(&n)}}})
 			c := f.dial()
 			go tc.say(c) // the server may close before all is sent
 			if code := closeCode(t, c); code != tc.code {
@@ -227,7 +227,7 @@ func TestTheServerClosesTheConnection(t *testing.T) {
 
 func TestUnknownMessagesAreAnswered(t *testing.T) {
 	var n atomic.Int64
-	f := start(t, live.Options{Interval: time.Hour, Topics: []live.Topic{{Name: "x", State: counter(&n)}}})
+	f := start(t, live.Options{Interval: time.Hour, Topics: []live.Topic{{Name: "x", Public: true, State: counter(&n)}}})
 	c := f.dial()
 	for next(t, c).Type != "state" {
 	}

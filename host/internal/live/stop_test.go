@@ -2,6 +2,7 @@ package live_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -20,7 +21,7 @@ import (
 
 func TestStopSaysGoodbyeToAll(t *testing.T) {
 	var n atomic.Int64
-	f := start(t, live.Options{Config: config.Live{WriteTimeout: time.Hour}, Topics: []live.Topic{{Name: "x", State: counter(&n)}}})
+	f := start(t, live.Options{Config: config.Live{WriteTimeout: time.Hour}, Topics: []live.Topic{{Name: "x", Public: true, State: counter(&n)}}})
 	var codes sync.WaitGroup
 	for range 5 {
 		c := f.dial()
@@ -49,9 +50,8 @@ func TestStopSaysGoodbyeToAll(t *testing.T) {
 func TestStopDoesNotWaitForTheMute(t *testing.T) {
 	var n atomic.Int64
 	padding := strings.Repeat("x", 1<<20)
-	f := start(t, live.Options{Config: config.Live{WriteTimeout: time.Hour}, Topics: []live.Topic{{Name: "x", State: func() any {
-		n.Add(1)
-		return padding
+	f := start(t, live.Options{Config: config.Live{WriteTimeout: time.Hour}, Topics: []live.Topic{{Name: "x", Public: true, State: func() any {
+		return fmt.Sprint(n.Add(1), padding)
 	}}}})
 	f.dial()
 	mute, err := net.Dial("tcp", f.srv.Listener.Addr().String())
@@ -77,10 +77,10 @@ func TestStopDoesNotWaitForTheMute(t *testing.T) {
 // The whole way: the server's writer and connection, telemetry's writer, and a stop of the server.
 func TestBehindTheServer(t *testing.T) {
 	var n atomic.Int64
-	f := start(t, live.Options{Topics: []live.Topic{{Name: "x", State: counter(&n)}}})
+	f := start(t, live.Options{Topics: []live.Topic{{Name: "x", Public: true, State: counter(&n)}}})
 	srv, err := server.New(server.Options{
 		Config:  config.Server{WriteTimeout: 50 * time.Millisecond, ReadTimeout: 50 * time.Millisecond, DrainTimeout: patience},
-		Handler: telemetry.NewTracker(telemetry.TrackerOptions{}).Track(f),
+		Handler: telemetry.NewTracker(telemetry.TrackerOptions{}).Track(f.Public()),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -22,6 +22,8 @@ type gate struct {
 	open    map[*conn]struct{}
 	idle    list.List // of *conn, the longest first
 	stopped bool
+
+	hijacked handlers // connections that were given away and are open; their handlers may have returned
 }
 
 // conn is an accepted connection; closing it makes room.
@@ -31,6 +33,7 @@ type conn struct {
 	once  sync.Once
 	err   error
 	place *list.Element // in gate.idle; guarded by gate.mu
+	given bool          // it was hijacked; guarded by gate.mu
 }
 
 func newGate(ln net.Listener, limit int) *gate {
@@ -115,6 +118,10 @@ func (g *gate) onState(nc net.Conn, state http.ConnState) {
 	}
 	g.mu.Lock()
 	stopped := g.stopped
+	if _, open := g.open[c]; state == http.StateHijacked && open && !c.given {
+		c.given = true
+		g.hijacked.enter()
+	}
 	switch state {
 	case http.StateActive, http.StateHijacked, http.StateClosed:
 		g.notIdle(c)
@@ -147,6 +154,9 @@ func (c *conn) Close() error {
 		g.mu.Lock()
 		g.notIdle(c)
 		delete(g.open, c)
+		if c.given {
+			g.hijacked.leave()
+		}
 		g.mu.Unlock()
 		g.room.Signal()
 	})
@@ -160,6 +170,9 @@ func (c *conn) CloseWrite() error {
 	}
 	return errors.ErrUnsupported
 }
+
+// NetConn is the connection that was accepted, for who writes to it past everything.
+func (c *conn) NetConn() net.Conn { return c.Conn }
 
 // unwrap finds what the gate and the plain listener made, below whatever net/http was given.
 func unwrap(nc net.Conn) (*conn, *plainConn) {

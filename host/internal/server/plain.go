@@ -75,6 +75,9 @@ func (c *plainConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// NetConn is what net/http's connection was put around.
+func (c *plainConn) NetConn() net.Conn { return c.Conn }
+
 // CloseWrite ends our direction.
 func (c *plainConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {

@@ -137,8 +137,8 @@ func (s *Server) serve(ctx context.Context, ln net.Listener) error {
 	gate.stop()
 	err := srv.Shutdown(drain)
 	<-over
-	// Handlers of hijacked connections are not what Shutdown waits for; their owner stops them.
-	if err != nil || !s.handlers.wait(drain) {
+	// Hijacked connections and their handlers are not what Shutdown waits for; their owner stops them.
+	if err != nil || !s.handlers.wait(drain) || !gate.hijacked.wait(drain) {
 		errs = append(errs, fmt.Errorf("requests were still running after drain_timeout (%v) and have been cut off", s.config.DrainTimeout))
 	}
 	cancel(errStopping)

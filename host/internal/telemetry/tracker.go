@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -65,7 +66,7 @@ func NewTracker(o TrackerOptions) *Tracker {
 
 // Track counts every request that next answers until next has returned, gives it an id and returns
 // the id as a header. A hijacked connection stops being a request when it is hijacked and counts as
-// a websocket until next returns. A panic passes through, counted as 500 when nothing was written.
+// a websocket until it is closed, be it after next has returned. A panic passes through, counted as 500 when nothing was written.
 func (t *Tracker) Track(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := &record{tracker: t, id: requestID(r), method: methodLabel(r.Method), route: unmatched, request: r}
@@ -88,9 +89,10 @@ func (t *Tracker) Track(next http.Handler) http.Handler {
 }
 
 // upgrade ends the request and begins the websocket.
-func (rec *record) upgrade() {
+func (rec *record) upgrade(conn net.Conn) net.Conn {
 	rec.ended = true
 	rec.count(outcome{took: rec.tracker.uptime() - rec.start, status: rec.status, upgrade: true, left: leftServer})
+	return &websocket{Conn: conn, flow: &rec.tracker.flow}
 }
 
 // finish runs once the handler has returned or panicked.
@@ -98,8 +100,7 @@ func (rec *record) finish(ctx context.Context, returned bool) {
 	t := rec.tracker
 	took := t.uptime() - rec.start
 	if rec.ended {
-		t.flow.endWebsocket()
-		t.say(ctx, rec, took, "") // which side closed it is its handler's to know
+		t.say(ctx, rec, took, "") // it was answered; the websocket goes on
 		return
 	}
 	left := rec.left(ctx, returned)

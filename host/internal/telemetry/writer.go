@@ -53,15 +53,14 @@ func (w *writer) FlushError() error {
 }
 
 // Hijack implements http.Hijacker for code that asserts it. The connection counts as a websocket
-// from here until the handler returns.
+// from here until it is closed.
 func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err != nil {
 		return nil, nil, err
 	}
 	w.head(http.StatusSwitchingProtocols)
-	w.of.upgrade()
-	return conn, rw, nil
+	return w.of.upgrade(conn), rw, nil
 }
 
 // Unwrap lets http.ResponseController reach the server's own writer.

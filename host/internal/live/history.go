@@ -1,0 +1,145 @@
+package live
+
+import (
+	"encoding/json"
+	"math"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// maxPoints bounds a history; a longer one is coarser. A topic's takes eight bytes for each number and moment, 11 numbers some 320 KiB,
+// and half as much again as text while somebody asks for it.
+const maxPoints = 3600
+
+// Series is a number of a state that history keeps.
+type Series struct {
+	Name string
+	Of   func(state any) float64
+}
+
+// number makes a Series of a state of type T.
+func number[T any](name string, of func(T) float64) Series {
+	return Series{Name: name, Of: func(state any) float64 { return of(state.(T)) }}
+}
+
+// history is a ring of points. Its text is made once a point, and only when somebody asks; clients share it.
+type history struct {
+	series []Series
+	step   time.Duration // between two points
+	slack  time.Duration // turns are not exact: a point so much early is in time
+	head   []byte        // of the data of a frame, up to the points
+
+	mu     sync.Mutex // guards all below; a leaf
+	times  []int64    // milliseconds since 1970, growing
+	values []float64  // of each time as many as there are series
+	at     int        // where the next point goes, once the ring is full
+	last   time.Time  // when the newest was taken
+
+	text    []byte  // all points; nil until somebody asks. Never changed in place
+	offsets []int32 // where each begins in text
+	sorted  []int64 // its time
+}
+
+// newHistory is one for so long; interval is the least time between two points.
+func newHistory(series []Series, length, interval time.Duration) *history {
+	step := max(interval, (length / maxPoints).Truncate(interval))
+	if length/step > maxPoints {
+		step += interval
+	}
+	fields := []string{"time"}
+	for _, s := range series {
+		fields = append(fields, s.Name)
+	}
+	names, err := json.Marshal(fields)
+	if err != nil { // names are texts
+		names = []byte("[]")
+	}
+	points := int(max(length/step, 1))
+	h := &history{series: series, step: step, slack: interval / 5, times: make([]int64, 0, points), values: make([]float64, 0, points*len(series))}
+	h.head = append(h.head, `{"step_seconds":`...)
+	h.head = appendNumber(h.head, step.Seconds())
+	h.head = append(h.head, `,"fields":`...)
+	h.head = append(h.head, names...)
+	h.head = append(h.head, `,"points":[`...)
+	return h
+}
+
+// add keeps a point if it is time for one. A clock that was set back has its points left out until it is where it was.
+func (h *history) add(now time.Time, state any) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.last.IsZero() && now.Sub(h.last) < h.step-h.slack {
+		return
+	}
+	if n := len(h.times); n == cap(h.times) {
+		h.times[h.at] = now.UnixMilli()
+		for i, s := range h.series {
+			h.values[h.at*len(h.series)+i] = s.Of(state)
+		}
+		h.at = (h.at + 1) % n
+	} else {
+		h.times = append(h.times, now.UnixMilli())
+		for _, s := range h.series {
+			h.values = append(h.values, s.Of(state))
+		}
+	}
+	h.last, h.text = now, nil
+}
+
+// since returns the points after a moment as JSON, without the brackets around them. The text is shared: nobody changes it.
+func (h *history) since(moment time.Time) []byte {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.text == nil {
+		h.encode()
+	}
+	from, after := 0, moment.UnixMilli()
+	for from < len(h.sorted) && h.sorted[from] <= after {
+		from++
+	}
+	if from == len(h.sorted) {
+		return nil
+	}
+	return h.text[h.offsets[from]:]
+}
+
+// encode must be called under mu.
+func (h *history) encode() {
+	n, size := len(h.times), len(h.series)
+	text := make([]byte, 0, n*(16+8*size))
+	h.offsets, h.sorted = make([]int32, n), make([]int64, n)
+	for i := range n {
+		place := (h.at + i) % n
+		if i > 0 {
+			text = append(text, ',')
+		}
+		h.offsets[i], h.sorted[i] = int32(len(text)), h.times[place]
+		text = strconv.AppendInt(append(text, '['), h.times[place], 10)
+		for _, v := range h.values[place*size : (place+1)*size] {
+			text = appendNumber(append(text, ','), v)
+		}
+		text = append(text, ']')
+	}
+	h.text = text
+}
+
+func appendNumber(b []byte, v float64) []byte {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return append(b, "null"...)
+	}
+	return strconv.AppendFloat(b, v, 'f', -1, 64)
+}
+
+// frame is the history of a topic after a moment, in pieces that follow each other on the wire.
+func (h *history) frame(name string, now, since time.Time) [][]byte {
+	// Data is the last field, so that what is around the points is the same as around a 0.
+	before, err := json.Marshal(Frame{Type: typeHistory, Topic: name, Time: now, Data: 0})
+	if err != nil { // texts and times of our own
+		return nil
+	}
+	before = append(before[:len(before)-len("0}")], h.head...)
+	points, after := h.since(since), []byte("]}}")
+	length := len(before) + len(points) + len(after)
+	return [][]byte{append(appendHeader(nil, opText, length), before...), points, after}
+}
