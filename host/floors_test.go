@@ -26,7 +26,7 @@ const (
 func floors() map[string]int {
 	table := map[string]int{}
 	for floor, folders := range [][]string{
-		{"host/internal/config", "sdk/go/abi", "web", "host/internal/wasm/format"},
+		{"host/internal/config", "sdk/go/abi", "web", "host/internal/wasm/format", "host/internal/events"},
 		{
 			"host/internal/upstream", "host/internal/admission", "host/internal/cache", "host/internal/telemetry",
 			"host/internal/server", "host/internal/coordinate", "host/internal/demo",

@@ -13,6 +13,7 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/admin"
 	"github.com/patchbay-run/patchbay/host/internal/cache"
 	"github.com/patchbay-run/patchbay/host/internal/capability"
+	"github.com/patchbay-run/patchbay/host/internal/events"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 )
@@ -66,6 +67,16 @@ func full() view {
 			{What: "config file", Problem: "line 3: unknown key"},
 		}},
 	}
+}
+
+// happened has an event of the host's and one of a plugin's own.
+func happened() *events.Log {
+	l := events.New(func() time.Time { return time.Date(2025, 6, 1, 12, 0, 0, 0, time.UTC) })
+	l.Add(events.Event{Kind: events.ConfigApplied, Subject: "host.yaml"})
+	l.Add(events.Event{Kind: events.PluginTrapped, Subject: "search", Text: "unreachable"})
+	l.Add(events.Event{Kind: events.PluginTrapped, Subject: "search", Text: "out of bounds memory access"})
+	l.Add(events.Event{Kind: "suspended", Subject: "tavily", Text: "it shows a captcha", By: "search"})
+	return l
 }
 
 // start serves an Admin on a loopback port until the test ends and returns its address, host:port.

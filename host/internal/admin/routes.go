@@ -31,6 +31,7 @@ func (a *Admin) rows(o Options) []row {
 		{"/api/plugins/{name}", "one plugin", false, http.HandlerFunc(a.plugin)},
 		{"/api/upstreams", "upstreams: connection pool, breaker, retries, and each endpoint's health and load", false, http.HandlerFunc(a.upstreams)},
 		{"/api/config", "the configuration in force, secrets as ***", false, http.HandlerFunc(a.config)},
+		{"/api/events", "what happened of late, newest first: ?after=SEQ only what came since, ?limit=N at most so many", false, recent(a, o.Events)},
 		{"/api/live", "websocket feed of every topic", true, o.Live},
 		{"/livez", "200 while the process answers", false, http.HandlerFunc(a.livez)},
 		{"/readyz", "200 or 503; with ?verbose as JSON with the reasons", false, http.HandlerFunc(a.readyz)},

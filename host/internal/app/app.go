@@ -20,6 +20,7 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/cache"
 	"github.com/patchbay-run/patchbay/host/internal/capability"
 	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/events"
 	"github.com/patchbay-run/patchbay/host/internal/live"
 	"github.com/patchbay-run/patchbay/host/internal/route"
 	"github.com/patchbay-run/patchbay/host/internal/server"
@@ -45,6 +46,7 @@ type App struct {
 	engine          *wasm.Engine
 	demo            *demoUpstream
 	cache           *cache.Cache
+	events          *events.Log
 	routes          *route.Handler
 	tracker         *telemetry.Tracker
 	system          *telemetry.System
@@ -75,7 +77,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &App{options: o, log: o.Log}
+	a := &App{options: o, log: o.Log, events: events.New(nil)}
 	a.lifetime, a.end = context.WithCancel(context.WithoutCancel(ctx))
 	a.state.Store(&state{config: c})
 	built := false
@@ -126,7 +128,7 @@ func (a *App) parts(c *config.Config, old *capability.Parts) (*capability.Parts,
 	}
 	var set *upstream.Set
 	if old == nil {
-		set, err = upstream.New(c.Client, c.Upstreams, a.demo.resolve)
+		set, err = upstream.New(c.Client, c.Upstreams, a.demo.resolve, upstream.Events(a.upstreamEvent))
 	} else {
 		set, err = old.Upstreams.Reload(c.Client, c.Upstreams)
 	}
@@ -167,7 +169,7 @@ func (a *App) serve(c *config.Config, dir string) (err error) {
 	a.log.Info("the admin listener asks for a token", "listen", a.private.Addr().String(), "token_file", path)
 	private, err := admin.New(admin.Options{
 		Token: token, Listen: c.Admin.Listen, View: a,
-		Metrics: a.registry.Handler(), Live: a.hub, Log: a.log,
+		Metrics: a.registry.Handler(), Live: a.hub, Events: a.events, Log: a.log,
 	})
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/patchbay-run/patchbay/host/internal/capability"
 	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/events"
 	"github.com/patchbay-run/patchbay/host/internal/plugin"
 	"github.com/patchbay-run/patchbay/host/internal/route"
 )
@@ -46,6 +47,8 @@ func (a *App) loadAll(ctx context.Context, c *config.Config, parts *capability.P
 		return err
 	}
 	a.routes.Swap(table)
+	a.configEvent(events.ConfigApplied, "")
+	a.pluginEvents(nil, slots)
 	return nil
 }
 
@@ -62,7 +65,7 @@ func (a *App) load(ctx context.Context, c *config.Config, parts *capability.Part
 			}
 		}
 		host := capability.NewHost(parts)
-		loader := &plugin.Loader{Engine: a.engine, Host: host, Log: a.log}
+		loader := &plugin.Loader{Engine: a.engine, Host: host, Events: a.events, Log: a.log}
 		if s.generation != nil && loader.Current(s.generation, p) {
 			continue
 		}
@@ -130,10 +133,12 @@ func (a *App) Reload(ctx context.Context) error {
 	a.cache.Resize(a.cached())
 	a.retireMissing(before.plugins, slots)
 	before.parts.Upstreams.Close() // calls that still go through it are answered
-	if changed {
+	if changed || before.broken != nil {
 		a.warnFixed(before.config, c)
 		a.log.Info("configuration in force", "file", a.options.Config.File)
+		a.configEvent(events.ConfigApplied, "")
 	}
+	a.pluginEvents(before.plugins, slots)
 	var problems []error
 	for _, s := range slots {
 		if s.problem != nil {
@@ -174,6 +179,9 @@ func (a *App) cached() map[string]int64 {
 func (a *App) reject(err error) error {
 	a.cache.Resize(a.cached())
 	kept := *a.state.Load()
+	if kept.broken == nil || kept.broken.text != err.Error() { // it is looked at again with every change of any file
+		a.configEvent(events.ConfigRejected, err.Error())
+	}
 	kept.broken = &problem{err.Error(), time.Now()}
 	a.state.Store(&kept)
 	return fmt.Errorf("the configuration stays as it was: %w", err)
@@ -205,7 +213,12 @@ func (a *App) retire(g *plugin.Generation) {
 	a.retired.Go(func() {
 		ctx, cancel := context.WithTimeout(a.lifetime, swapDrain)
 		defer cancel()
+		began := time.Now()
 		g.Retire(ctx)
+		a.events.Add(events.Event{
+			Kind: events.PluginRetired, Subject: g.Config.Name,
+			Text: fmt.Sprintf("%s, drained in %v", release(g), time.Since(began).Round(time.Millisecond)),
+		})
 	})
 }
 

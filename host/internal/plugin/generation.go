@@ -11,6 +11,7 @@ import (
 
 	"github.com/patchbay-run/patchbay/host/internal/capability"
 	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/events"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 )
 
@@ -32,6 +33,7 @@ type Generation struct {
 type Loader struct {
 	Engine *wasm.Engine
 	Host   *capability.Host
+	Events *events.Log // is told what happens to the workers; nil is nobody
 	Log    *slog.Logger
 }
 
@@ -69,6 +71,9 @@ func (l *Loader) Load(ctx context.Context, c config.Plugin) (*Generation, error)
 		Instances: c.Limits.Instances, Recycle: wasm.Recycle{Requests: c.Recycle.Requests, Age: c.Recycle.Age},
 		Capabilities: capabilities.Slow, Quick: capabilities.Quick,
 		Log: g.log,
+		Event: func(kind events.Kind, text string) {
+			l.Events.Add(events.Event{Kind: kind, Subject: c.Name, Text: text})
+		},
 	})
 	if err != nil {
 		g.module.Release()

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/events"
 )
 
 // shared is the name of the pool for hosts without one.
@@ -30,12 +31,16 @@ type Set struct {
 	stop     context.CancelFunc // ends what watches
 }
 
-// options are what the configuration does not say. Comparable.
+// options are what the configuration does not say.
 type options struct {
 	headerLimit int64
 	tls         *tls.Config
 	resolver    *net.Resolver
+	event       teller
 }
+
+// teller is told what happens to upstreams; see Events.
+type teller func(kind events.Kind, subject, text string)
 
 // Option changes what New makes.
 type Option func(*options)
@@ -51,11 +56,17 @@ func TLS(c *tls.Config) Option { return func(o *options) { o.tls = c } }
 // Resolver sets who finds the addresses of names; without it the system does.
 func Resolver(r *net.Resolver) Option { return func(o *options) { o.resolver = r } }
 
+// Events sets who is told when an endpoint is left out and comes back, and when a breaker changes; the subject is the upstream's name,
+// with the endpoint's behind it. It is called within calls to the upstream, from several at once: it must not block.
+func Events(tell func(kind events.Kind, subject, text string)) Option {
+	return func(o *options) { o.event = tell }
+}
+
 // New makes the pools. Nothing is dialled. resolve turns an endpoint such as "demo:gpustack" into
 // a URL; it may be nil when there is none. All problems of the configuration come back at once,
 // each with its path.
 func New(client config.Client, named map[string]config.Upstream, resolve func(string) (string, error), opts ...Option) (*Set, error) {
-	s := &Set{options: options{headerLimit: 64 << 10}, resolve: resolve}
+	s := &Set{options: options{headerLimit: 64 << 10, event: func(events.Kind, string, string) {}}, resolve: resolve}
 	for _, o := range opts {
 		o(&s.options)
 	}
@@ -110,7 +121,7 @@ func (s *Set) build(client config.Client, named map[string]config.Upstream, old 
 		if old != nil {
 			before = old.named[name]
 		}
-		u, err := newUpstream(name, c, p, s.resolve, before)
+		u, err := newUpstream(name, c, p, s.resolve, before, s.options.event)
 		if err != nil {
 			problems = append(problems, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/patchbay-run/patchbay/host/internal/events"
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
 
@@ -71,6 +72,7 @@ func (p *Pool) retireLocked(w *worker, why int) {
 	p.retiring = append(slices.Clone(p.retiring), w)
 	p.recycled[why]++
 	p.options.Log.Info("a worker is replaced", "reason", wornName(why), "memory_bytes", w.memory.Load())
+	p.options.Event(events.PluginRecycled, "reason: "+wornName(why))
 	p.background.Go(func() { p.retire(w) })
 }
 
