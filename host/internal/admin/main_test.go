@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,7 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/cache"
 	"github.com/patchbay-run/patchbay/host/internal/capability"
 	"github.com/patchbay-run/patchbay/host/internal/events"
+	"github.com/patchbay-run/patchbay/host/internal/topics"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 )
@@ -49,6 +51,10 @@ func full() view {
 				Evictions: 13, Waiting: 14, Status: map[string]string{"provider/tavily": "rests"},
 			},
 			Refused: []capability.Refusal{{Text: "fetch of https://a.example/ is not granted", Count: 2, Last: at.Add(time.Minute)}},
+			Published: []topics.State{
+				{Topic: "news", Updates: 3, Updated: at},
+				{Topic: "progress", Public: true, Updates: 2, Updated: at, Bytes: 7, State: json.RawMessage(`{"n":1}`)},
+			},
 		}, {
 			Name: "models", Source: "plugins/models/models.wasm", State: admin.StateNotLoaded, Problem: "there is no such file", Isolation: "shared",
 		}},

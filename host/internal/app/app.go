@@ -25,6 +25,7 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/route"
 	"github.com/patchbay-run/patchbay/host/internal/server"
 	"github.com/patchbay-run/patchbay/host/internal/telemetry"
+	"github.com/patchbay-run/patchbay/host/internal/topics"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 	"github.com/patchbay-run/patchbay/web"
@@ -47,6 +48,7 @@ type App struct {
 	demo            *demoUpstream
 	cache           *cache.Cache
 	events          *events.Log
+	topics          *topics.Board
 	routes          *route.Handler
 	tracker         *telemetry.Tracker
 	system          *telemetry.System
@@ -101,6 +103,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	}
 	a.demo = newDemoUpstream(c.Demo, a.log)
 	a.cache = cache.New(nil)
+	a.topics = topics.New(nil, nil)
 	a.routes = route.NewHandler(a.log)
 	parts, err := a.parts(c, nil)
 	if err != nil {
@@ -135,7 +138,7 @@ func (a *App) parts(c *config.Config, old *capability.Parts) (*capability.Parts,
 	if err != nil {
 		return nil, err
 	}
-	return &capability.Parts{Upstreams: set, Client: c.Client, Named: c.Upstreams, Secrets: secrets, Cache: a.cache}, nil
+	return &capability.Parts{Upstreams: set, Client: c.Client, Named: c.Upstreams, Secrets: secrets, Cache: a.cache, Topics: a.topics, Events: a.events}, nil
 }
 
 // observe makes what counts and measures.

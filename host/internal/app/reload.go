@@ -13,6 +13,7 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/events"
 	"github.com/patchbay-run/patchbay/host/internal/plugin"
 	"github.com/patchbay-run/patchbay/host/internal/route"
+	"github.com/patchbay-run/patchbay/host/internal/topics"
 )
 
 // slot is one entry of the plugins list: what serves, and why the newest does not.
@@ -47,6 +48,7 @@ func (a *App) loadAll(ctx context.Context, c *config.Config, parts *capability.P
 		return err
 	}
 	a.routes.Swap(table)
+	a.allow()
 	a.configEvent(events.ConfigApplied, "")
 	a.pluginEvents(nil, slots)
 	return nil
@@ -130,7 +132,7 @@ func (a *App) Reload(ctx context.Context) error {
 		}
 	}
 	a.state.Store(&state{config: c, parts: next, plugins: slots})
-	a.cache.Resize(a.cached())
+	a.allow()
 	a.retireMissing(before.plugins, slots)
 	before.parts.Upstreams.Close() // calls that still go through it are answered
 	if changed || before.broken != nil {
@@ -160,9 +162,9 @@ func (a *App) refreshSecrets(s *state) {
 	}
 }
 
-// cached is what each plugin may keep. A new generation keeps what the one before it kept.
-func (a *App) cached() map[string]int64 {
-	limits := map[string]int64{}
+// allow puts in force what each plugin may keep and publish. A new generation goes on with what the one before it had.
+func (a *App) allow() {
+	limits, published := map[string]int64{}, map[string][]topics.Grant{}
 	for _, s := range a.state.Load().plugins {
 		c := s.config
 		if s.generation != nil {
@@ -171,13 +173,15 @@ func (a *App) cached() map[string]int64 {
 		if c.Grant.Cache > 0 {
 			limits[c.Name] = int64(c.Grant.Cache)
 		}
+		published[c.Name] = capability.Topics(c.Grant.Publish)
 	}
-	return limits
+	a.cache.Resize(limits)
+	a.topics.Grant(published)
 }
 
 // reject keeps everything as it is and remembers why.
 func (a *App) reject(err error) error {
-	a.cache.Resize(a.cached())
+	a.allow()
 	kept := *a.state.Load()
 	if kept.broken == nil || kept.broken.text != err.Error() { // it is looked at again with every change of any file
 		a.configEvent(events.ConfigRejected, err.Error())

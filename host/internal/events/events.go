@@ -54,6 +54,12 @@ const (
 	MaxText    = 1024
 )
 
+// Bounded is e with its texts cut to their bounds.
+func (e Event) Bounded() Event {
+	e.Subject, e.Text = cut(e.Subject, MaxSubject), cut(e.Text, MaxText)
+	return e
+}
+
 // Kept is how many events a Log holds.
 const Kept = 1000
 
@@ -89,7 +95,7 @@ func (l *Log) Add(e Event) {
 	if l == nil {
 		return
 	}
-	e.Subject, e.Text = cut(e.Subject, MaxSubject), cut(e.Text, MaxText)
+	e = e.Bounded()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.seq++

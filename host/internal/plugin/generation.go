@@ -63,7 +63,7 @@ func (l *Loader) Load(ctx context.Context, c config.Plugin) (*Generation, error)
 	if g.module, err = l.Engine.Compile(ctx, s.Bytes); err != nil {
 		return nil, fmt.Errorf("plugin %q: %s: %w", c.Name, c.Source, err)
 	}
-	capabilities := capability.For(l.Host, capability.Plugin{Name: c.Name, Grant: c.Grant, Refused: g.Refused, Log: g.log})
+	capabilities := capability.For(l.Host, capability.Plugin{Name: c.Name, Grant: c.Grant, Refused: g.Refused, Log: g.log, EventRate: c.Limits.Events})
 	g.pool, err = g.module.Start(ctx, wasm.Options{
 		Name: c.Name, Version: s.Manifest.Version,
 		Config: body, Routes: s.Manifest.routeNames(), Secrets: g.Secrets,
