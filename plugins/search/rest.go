@@ -88,10 +88,10 @@ func (r *rests) begin(ctx context.Context, provider string, t trouble) (rest, bo
 	return next, true
 }
 
-// forget is for a provider that answers.
-func (r *rests) forget(ctx context.Context, provider string) {
+// forget is for a provider that answers. It says whether there was a rest.
+func (r *rests) forget(ctx context.Context, provider string) bool {
 	if r.of(ctx, provider).Seconds == 0 {
-		return
+		return false
 	}
 	var c plugin.Cache
 	if err := c.Delete(ctx, restKey(provider)); err != nil {
@@ -99,4 +99,5 @@ func (r *rests) forget(ctx context.Context, provider string) {
 		defer r.mu.Unlock()
 		delete(r.own, provider)
 	}
+	return true
 }
