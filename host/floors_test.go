@@ -26,9 +26,9 @@ const (
 func floors() map[string]int {
 	table := map[string]int{}
 	for floor, folders := range [][]string{
-		{"host/internal/config", "sdk/go/abi", "web", "host/internal/wasm/format"},
+		{"host/internal/config", "sdk/go/abi", "web", "host/internal/wasm/format", "host/internal/events"},
 		{
-			"host/internal/upstream", "host/internal/admission", "host/internal/cache", "host/internal/telemetry",
+			"host/internal/upstream", "host/internal/admission", "host/internal/cache", "host/internal/topics", "host/internal/telemetry",
 			"host/internal/server", "host/internal/coordinate", "host/internal/demo", "host/internal/keys", "host/internal/logs",
 			"host/internal/wasm/meter", "host/internal/wasm/snapshot", "host/internal/wasm/turns",
 		},

@@ -44,7 +44,9 @@ func (s *service) consult(ctx context.Context, log *slog.Logger, query string, d
 			return nil, from, ctx.Err() // nobody is left to read an answer
 		}
 		if err == nil {
-			s.rests.forget(ctx, p.name, known[p.name])
+			if s.rests.forget(ctx, p.name, known[p.name]) {
+				s.tellReturned(ctx, p.name)
+			}
 			from.Provider, from.Skipped = p.name, append(from.Skipped, resting...)
 			return hits, from, nil
 		}
@@ -52,6 +54,7 @@ func (s *service) consult(ctx context.Context, log *slog.Logger, query string, d
 		log.Warn("search failed", "provider", p.name, "status", plugin.AsError(err).Status, "why", t.why, "cause", cause(err, query))
 		if r, begins := s.rests.begin(ctx, p.name, t); begins {
 			log.Warn("a search provider rests", "provider", p.name, "why", r.Why, "until", r.Until.UTC().Format(time.RFC3339))
+			s.tellSuspended(ctx, p.name, r)
 		}
 		from.Skipped = append(from.Skipped, skip{p.name, t.why})
 		if failed == nil {

@@ -41,6 +41,7 @@ func Setup(p *plugin.Plugin) error {
 		cfg: cfg, providers: chosen, rests: newRests(key), key: key + who + ":",
 		cache: plugin.Cache{TTL: time.Duration(cfg.Cache.TTL), Stale: time.Duration(cfg.Cache.Stale), Lead: time.Duration(cfg.AnswerWithin) + time.Second},
 	}
+	s.tell(p.Context())
 	p.Handle("POST /api/tools/search", s.search)
 	return nil
 }

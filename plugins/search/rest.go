@@ -88,10 +88,10 @@ func (r *rests) begin(ctx context.Context, provider string, t trouble) (rest, bo
 	return next, true
 }
 
-// forget is for a provider that answers, and of which before was known.
-func (r *rests) forget(ctx context.Context, provider string, before rest) {
+// forget is for a provider that answers, and of which before was known. It says whether there was a rest.
+func (r *rests) forget(ctx context.Context, provider string, before rest) bool {
 	if before.Seconds == 0 {
-		return
+		return false
 	}
 	var c plugin.Cache
 	if err := c.Delete(ctx, restKey(provider)); err != nil {
@@ -99,4 +99,5 @@ func (r *rests) forget(ctx context.Context, provider string, before rest) {
 		defer r.mu.Unlock()
 		delete(r.own, provider)
 	}
+	return true
 }

@@ -32,6 +32,7 @@
 #define PB_FEATURE_PIPE 1u
 #define PB_FEATURE_SSE 2u
 #define PB_FEATURE_CACHE 4u
+#define PB_FEATURE_PUBLISH 8u
 
 /* Sizes in bytes, unless the name says otherwise. */
 #define PB_MIN_DATA 131072u       /* the least data buffer of a take */
@@ -45,6 +46,9 @@
 #define PB_MAX_FETCH_BODY 8388608u /* the body of a FETCH record */
 #define PB_MAX_CACHE_KEY 1024u     /* the name of a cache operation */
 #define PB_MAX_CACHE_VALUE 8388608u /* the body of a CACHE_PUT record */
+#define PB_MAX_TOPIC 64u           /* the name of a PUBLISH record */
+#define PB_MAX_STATE 16384u        /* its body */
+#define PB_MAX_STATE_DEPTH 32u     /* how deep its objects and lists are nested */
 
 /* Kinds of events. Unknown ones are to be ignored. */
 enum {
@@ -78,7 +82,8 @@ enum {
 	PB_OP_CACHE_GET = 16,
 	PB_OP_CACHE_PUT = 17,
 	PB_OP_CACHE_ONCE = 18,
-	PB_OP_CACHE_DELETE = 19
+	PB_OP_CACHE_DELETE = 19,
+	PB_OP_PUBLISH = 32
 };
 
 /* Flags of an operation. PB_OP_END is PB_END. */
@@ -405,6 +410,11 @@ static inline int pb_pipe(uint64_t request, uint64_t op, uint64_t fetch, struct 
 /* PB_DONE with the id op after that many nanoseconds. */
 static inline int pb_sleep(uint64_t request, uint64_t op, uint64_t nanoseconds) {
 	return pb_do(&(struct pb_op){.code = PB_OP_SLEEP, .request = request, .op = op, .arg64 = nanoseconds});
+}
+
+/* Shows people a state under a topic that is granted: JSON; without a body there is none any more. request may be 0. */
+static inline int pb_publish(uint64_t request, struct pb_span topic, struct pb_span state) {
+	return pb_do(&(struct pb_op){.code = PB_OP_PUBLISH, .request = request, .name = topic, .body = state});
 }
 
 /* Ends an operation: no event follows for it. */

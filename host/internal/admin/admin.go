@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/patchbay-run/patchbay/host/internal/events"
 	"github.com/patchbay-run/patchbay/host/internal/server"
 )
 
@@ -28,6 +29,7 @@ type Options struct {
 	View    View         // what is shown
 	Metrics http.Handler // answers GET /metrics; nil leaves the route out
 	Live    http.Handler // answers GET /api/live; nil leaves the route out
+	Events  *events.Log  // what GET /api/events shows; nil leaves the route out
 	Log     *slog.Logger // gets wrong tokens' senders, never tokens; nil is silent
 
 	Now func() time.Time // the clock that wrong tokens are counted by; nil is time.Now

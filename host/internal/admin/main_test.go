@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -13,7 +14,9 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/admin"
 	"github.com/patchbay-run/patchbay/host/internal/cache"
 	"github.com/patchbay-run/patchbay/host/internal/capability"
+	"github.com/patchbay-run/patchbay/host/internal/events"
 	"github.com/patchbay-run/patchbay/host/internal/telemetry"
+	"github.com/patchbay-run/patchbay/host/internal/topics"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 )
@@ -51,6 +54,10 @@ func full() view {
 				Evictions: 13, Waiting: 14, Status: map[string]string{"provider/tavily": "rests"},
 			},
 			Refused: []capability.Refusal{{Text: "fetch of https://a.example/ is not granted", Count: 2, Last: at.Add(time.Minute)}},
+			Published: []topics.State{
+				{Topic: "news", Updates: 3, Updated: at},
+				{Topic: "progress", Public: true, Updates: 2, Updated: at, Bytes: 7, State: json.RawMessage(`{"n":1}`)},
+			},
 		}, {
 			Name: "models", Source: "plugins/models/models.wasm", State: admin.StateNotLoaded, Problem: "there is no such file", Isolation: "shared",
 		}},
@@ -73,6 +80,16 @@ func full() view {
 			{What: "config file", Problem: "line 3: unknown key"},
 		}},
 	}
+}
+
+// happened has an event of the host's and one of a plugin's own.
+func happened() *events.Log {
+	l := events.New(func() time.Time { return time.Date(2025, 6, 1, 12, 0, 0, 0, time.UTC) })
+	l.Add(events.Event{Kind: events.ConfigApplied, Subject: "host.yaml"})
+	l.Add(events.Event{Kind: events.PluginTrapped, Subject: "search", Text: "unreachable"})
+	l.Add(events.Event{Kind: events.PluginTrapped, Subject: "search", Text: "out of bounds memory access"})
+	l.Add(events.Event{Kind: "suspended", Subject: "tavily", Text: "it shows a captcha", By: "search"})
+	return l
 }
 
 // start serves an Admin on a loopback port until the test ends and returns its address, host:port.

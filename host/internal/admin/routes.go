@@ -32,6 +32,7 @@ func (a *Admin) rows(o Options) []row {
 		{"/api/upstreams", "upstreams: connection pool, breaker, retries, and each endpoint's health and load", false, http.HandlerFunc(a.upstreams)},
 		{"/api/capacity", "how many users can be served, and what bounds it", false, http.HandlerFunc(a.capacity)},
 		{"/api/config", "the configuration in force, secrets as ***", false, http.HandlerFunc(a.config)},
+		{"/api/events", "what happened of late, newest first: ?after=SEQ only what came since, ?limit=N at most so many", false, recent(a, o.Events)},
 		{"/api/live", "websocket feed of every topic", true, o.Live},
 		{"/livez", "200 while the process answers", false, http.HandlerFunc(a.livez)},
 		{"/readyz", "200 or 503; with ?verbose as JSON with the reasons", false, http.HandlerFunc(a.readyz)},
@@ -81,7 +82,7 @@ func (a *Admin) list(w http.ResponseWriter, r *http.Request) {
 func (a *Admin) plugins(w http.ResponseWriter, r *http.Request) {
 	all := slices.Clone(a.view.Plugins()) // the view may keep the list
 	for i := range all {
-		all[i] = all[i].listed()
+		all[i] = all[i].brief().listed()
 	}
 	a.answer(w, r, http.StatusOK, map[string]any{"plugins": list(all)})
 }

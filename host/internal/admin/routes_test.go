@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/patchbay-run/patchbay/host/internal/admin"
+	"github.com/patchbay-run/patchbay/host/internal/events"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
 )
 
@@ -20,7 +21,7 @@ func says(s string) http.Handler {
 
 // The shapes, field by field; a program that reads them relies on each.
 func TestShapes(t *testing.T) {
-	whole := admin.Options{Metrics: says("metrics"), Live: says("live")}
+	whole := admin.Options{Metrics: says("metrics"), Live: says("live"), Events: happened()}
 	down := full()
 	down.ready.Ready = false
 	for _, tc := range []struct {
@@ -41,6 +42,9 @@ func TestShapes(t *testing.T) {
 		{"readyz_not.json", "/readyz?verbose=1", admin.Options{View: down}, 503},
 		{"plugins_none.json", "/api/plugins", admin.Options{View: view{}}, 200},
 		{"upstreams_none.json", "/api/upstreams", admin.Options{View: view{}}, 200},
+		{"events.json", "/api/events", whole, 200},
+		{"events_after.json", "/api/events?after=1&limit=1", whole, 200},
+		{"events_none.json", "/api/events", admin.Options{Events: events.New(nil)}, 200},
 		{"readyz_bare.json", "/readyz?verbose", admin.Options{View: view{ready: admin.Readiness{Ready: true}}}, 200},
 	} {
 		t.Run(tc.file, func(t *testing.T) {
@@ -86,7 +90,7 @@ func TestText(t *testing.T) {
 func TestErrors(t *testing.T) {
 	nonsense := full()
 	nonsense.upstreams = []upstream.Stats{{ReuseRate: math.NaN()}}
-	whole := admin.Options{View: nonsense, Metrics: says("metrics"), Live: says("live")}
+	whole := admin.Options{View: nonsense, Metrics: says("metrics"), Live: says("live"), Events: happened()}
 	for _, tc := range []struct {
 		name, method, path string
 		options            admin.Options
@@ -100,6 +104,10 @@ func TestErrors(t *testing.T) {
 		{"unknown plugin", "GET", "/api/plugins/nope", whole, 404, `No plugin is called \"nope\"; GET /api/plugins lists them`, ""},
 		{"no feed", "GET", "/api/live", admin.Options{}, 404, "Not Found", ""},
 		{"no metrics", "GET", "/metrics", admin.Options{}, 404, "Not Found", ""},
+		{"no events", "GET", "/api/events", admin.Options{}, 404, "Not Found", ""},
+		{"events after a word", "GET", "/api/events?after=now", whole, 400, "after must be a whole number", ""},
+		{"events after nothing", "GET", "/api/events?after=", whole, 400, "after must be a whole number", ""},
+		{"fewer than no events", "GET", "/api/events?limit=-1", whole, 400, "limit must be a whole number", ""},
 		{"POST list", "POST", "/", whole, 405, "Method Not Allowed", "GET, HEAD"},
 		{"POST plugins", "POST", "/api/plugins", whole, 405, "Method Not Allowed", "GET, HEAD"},
 		{"DELETE plugin", "DELETE", "/api/plugins/search", whole, 405, "Method Not Allowed", "GET, HEAD"},

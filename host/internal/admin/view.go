@@ -1,11 +1,13 @@
 package admin
 
 import (
+	"slices"
 	"time"
 
 	"github.com/patchbay-run/patchbay/host/internal/cache"
 	"github.com/patchbay-run/patchbay/host/internal/capability"
 	"github.com/patchbay-run/patchbay/host/internal/telemetry"
+	"github.com/patchbay-run/patchbay/host/internal/topics"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 )
@@ -48,6 +50,8 @@ type Plugin struct {
 	wasm.Stats
 	Cache   *cache.Stats         `json:"cache,omitempty"` // nil without a grant
 	Refused []capability.Refusal `json:"refused"`         // calls without a grant, oldest first
+
+	Published []topics.State `json:"published"` // the topics that it is granted; their states at /api/plugins/{name} only
 }
 
 // Readiness is whether the server can do its work, and what is wrong. A problem that leaves it
@@ -66,7 +70,16 @@ type Reason struct {
 
 // listed has [] where a list is empty, never null.
 func (p Plugin) listed() Plugin {
-	p.Routes, p.Secrets, p.Refused = list(p.Routes), list(p.Secrets), list(p.Refused)
+	p.Routes, p.Secrets, p.Refused, p.Published = list(p.Routes), list(p.Secrets), list(p.Refused), list(p.Published)
+	return p
+}
+
+// brief is without what plugins have published, of which each may have 256 KiB.
+func (p Plugin) brief() Plugin {
+	p.Published = slices.Clone(p.Published) // the view may keep the list
+	for i := range p.Published {
+		p.Published[i].State = nil
+	}
 	return p
 }
 

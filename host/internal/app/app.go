@@ -21,6 +21,7 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/cache"
 	"github.com/patchbay-run/patchbay/host/internal/capability"
 	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/events"
 	"github.com/patchbay-run/patchbay/host/internal/exposition"
 	"github.com/patchbay-run/patchbay/host/internal/keys"
 	"github.com/patchbay-run/patchbay/host/internal/live"
@@ -28,6 +29,7 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/route"
 	"github.com/patchbay-run/patchbay/host/internal/server"
 	"github.com/patchbay-run/patchbay/host/internal/telemetry"
+	"github.com/patchbay-run/patchbay/host/internal/topics"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 	"github.com/patchbay-run/patchbay/web"
@@ -51,6 +53,8 @@ type App struct {
 	demo            *demoUpstream
 	cache           *cache.Cache
 	gate            *keys.Gate
+	events          *events.Log
+	topics          *topics.Board
 	routes          *route.Handler
 	tracker         *telemetry.Tracker
 	system          *telemetry.System
@@ -85,7 +89,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &App{options: o, log: o.Log}
+	a := &App{options: o, log: o.Log, events: events.New(nil)}
 	a.lifetime, a.end = context.WithCancel(context.WithoutCancel(ctx))
 	a.state.Store(&state{config: c})
 	built := false
@@ -113,6 +117,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	}
 	a.demo = newDemoUpstream(c.Demo, a.log)
 	a.cache = cache.New(nil)
+	a.topics = topics.New(nil, nil)
 	a.routes = route.NewHandler(a.log)
 	parts, err := a.parts(c, nil)
 	if err != nil {
@@ -143,14 +148,14 @@ func (a *App) parts(c *config.Config, old *capability.Parts) (*capability.Parts,
 	}
 	var set *upstream.Set
 	if old == nil {
-		set, err = upstream.New(c.Client, c.Upstreams, a.demo.resolve)
+		set, err = upstream.New(c.Client, c.Upstreams, a.demo.resolve, upstream.Events(a.upstreamEvent))
 	} else {
 		set, err = old.Upstreams.Reload(c.Client, c.Upstreams)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &capability.Parts{Upstreams: set, Client: c.Client, Named: c.Upstreams, Secrets: secrets, Cache: a.cache}, nil
+	return &capability.Parts{Upstreams: set, Client: c.Client, Named: c.Upstreams, Secrets: secrets, Cache: a.cache, Topics: a.topics, Events: a.events}, nil
 }
 
 // observe makes what counts and measures.
@@ -192,7 +197,7 @@ func (a *App) serve(c *config.Config, dir string) (err error) {
 	a.log.Info("the admin listener asks for a token", "listen", a.private.Addr().String(), "token_file", path)
 	private, err := admin.New(admin.Options{
 		Token: token, Listen: c.Admin.Listen, View: a,
-		Metrics: a.registry.Handler(), Live: a.hub.Private(), Log: a.log,
+		Metrics: a.registry.Handler(), Live: a.hub.Private(), Events: a.events, Log: a.log,
 	})
 	if err != nil {
 		return err

@@ -10,9 +10,11 @@ import (
 
 	"github.com/patchbay-run/patchbay/host/internal/capability"
 	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/events"
 	"github.com/patchbay-run/patchbay/host/internal/keys"
 	"github.com/patchbay-run/patchbay/host/internal/plugin"
 	"github.com/patchbay-run/patchbay/host/internal/route"
+	"github.com/patchbay-run/patchbay/host/internal/topics"
 )
 
 // slot is one entry of the plugins list: what serves, and why the newest does not.
@@ -47,6 +49,9 @@ func (a *App) loadAll(ctx context.Context, c *config.Config, parts *capability.P
 		return err
 	}
 	a.routes.Swap(table)
+	a.allow()
+	a.configEvent(events.ConfigApplied, "")
+	a.pluginEvents(nil, slots)
 	return nil
 }
 
@@ -65,7 +70,7 @@ func (a *App) load(ctx context.Context, c *config.Config, parts *capability.Part
 			}
 		}
 		host := capability.NewHost(parts)
-		loader := &plugin.Loader{Engine: a.engine, Host: host, Log: a.log}
+		loader := &plugin.Loader{Engine: a.engine, Host: host, Events: a.events, Log: a.log}
 		if s.generation != nil && loader.Current(s.generation, p) {
 			continue
 		}
@@ -151,13 +156,15 @@ func (a *App) Reload(ctx context.Context) error {
 	}
 	a.state.Store(&state{config: c, parts: next, plugins: slots, applied: applied})
 	a.applyLog(c.Log)
-	a.cache.Resize(a.cached())
+	a.allow()
 	a.retireMissing(before.plugins, slots)
 	before.parts.Upstreams.Close() // calls that still go through it are answered
-	if changed {
+	if changed || before.broken != nil {
 		a.warnFixed(before.config, c)
 		a.log.Info("configuration in force", "file", a.options.Config.File)
+		a.configEvent(events.ConfigApplied, "")
 	}
+	a.pluginEvents(before.plugins, slots)
 	var problems []error
 	for _, s := range slots {
 		if s.problem != nil {
@@ -179,9 +186,9 @@ func (a *App) refreshSecrets(s *state) {
 	}
 }
 
-// cached is what each plugin may keep. A new generation keeps what the one before it kept.
-func (a *App) cached() map[string]int64 {
-	limits := map[string]int64{}
+// allow puts in force what each plugin may keep and publish. A new generation goes on with what the one before it had.
+func (a *App) allow() {
+	limits, published := map[string]int64{}, map[string][]topics.Grant{}
 	for _, s := range a.state.Load().plugins {
 		c := s.config
 		if s.generation != nil {
@@ -190,14 +197,19 @@ func (a *App) cached() map[string]int64 {
 		if c.Grant.Cache > 0 {
 			limits[c.Name] = int64(c.Grant.Cache)
 		}
+		published[c.Name] = capability.Topics(c.Grant.Publish)
 	}
-	return limits
+	a.cache.Resize(limits)
+	a.topics.Grant(published)
 }
 
 // reject keeps everything as it is and remembers why.
 func (a *App) reject(err error) error {
-	a.cache.Resize(a.cached())
+	a.allow()
 	kept := *a.state.Load()
+	if kept.broken == nil || kept.broken.text != err.Error() { // it is looked at again with every change of any file
+		a.configEvent(events.ConfigRejected, err.Error())
+	}
 	kept.broken = &problem{err.Error(), time.Now()}
 	a.state.Store(&kept)
 	return fmt.Errorf("the configuration stays as it was: %w", err)
@@ -229,8 +241,13 @@ func (a *App) retire(g *plugin.Generation) {
 	a.retired.Go(func() {
 		ctx, cancel := context.WithTimeout(a.lifetime, swapDrain)
 		defer cancel()
+		began := time.Now()
 		g.Retire(ctx)
 		a.ledger.ended(g)
+		a.events.Add(events.Event{
+			Kind: events.PluginRetired, Subject: g.Config.Name,
+			Text: fmt.Sprintf("%s, drained in %v", release(g), time.Since(began).Round(time.Millisecond)),
+		})
 	})
 }
 

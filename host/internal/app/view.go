@@ -22,6 +22,7 @@ func (a *App) Plugins() []admin.Plugin {
 			p.Version, p.Digest, p.Since = g.Manifest.Version, g.Digest.String(), g.Since
 			p.Routes, p.Secrets, p.Refused, p.Stats = g.Config.Routes, g.Secrets, g.Refused.List(), g.Stats()
 		}
+		p.Published = a.topics.Look(s.config.Name)
 		if kept, ok := a.cache.Look(s.config.Name); ok {
 			p.Cache = &kept
 		}

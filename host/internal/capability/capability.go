@@ -9,6 +9,8 @@ import (
 
 	"github.com/patchbay-run/patchbay/host/internal/cache"
 	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/events"
+	"github.com/patchbay-run/patchbay/host/internal/topics"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
@@ -21,6 +23,8 @@ type Parts struct {
 	Named     map[string]config.Upstream
 	Secrets   *Secrets
 	Cache     *cache.Cache
+	Topics    *topics.Board // nil: nothing can be published
+	Events    *events.Log
 }
 
 // Host lends the parts that are in force. A call uses those it began with.
@@ -45,6 +49,19 @@ type Plugin struct {
 	Grant   config.Grant
 	Refused *Refusals
 	Log     *slog.Logger
+
+	EventRate int // events of its own that it may publish in a minute, and at once
+}
+
+// Topics are the grants of a configuration as a topics.Board takes them. Events are not among them: they are no state.
+func Topics(grants []config.Publish) []topics.Grant {
+	var list []topics.Grant
+	for _, g := range grants {
+		if g.Topic != abi.TopicEvents {
+			list = append(list, topics.Grant{Topic: g.Topic, Public: g.Public})
+		}
+	}
+	return list
 }
 
 type row struct {
@@ -57,6 +74,7 @@ func all() []row {
 	return []row{
 		{"fetch", newFetch},
 		{"cache", newCache},
+		{"publish", newPublish},
 	}
 }
 

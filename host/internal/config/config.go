@@ -237,6 +237,7 @@ type Limits struct {
 	Answer   Bytes         `yaml:"answer"`    // one answer's body; 0 is the default, streams are not bound by it
 	Headers  Bytes         `yaml:"headers"`   // one answer's headers, as the ABI writes them
 	Log      int           `yaml:"log"`       // lines a second of what its guests log, all workers together
+	Events   int           `yaml:"events"`    // events that it publishes, a minute, all workers together
 
 	// Instances is how many serve one request each at a time, under isolation fresh and after repeated traps.
 	Instances int `yaml:"instances"`
@@ -251,9 +252,16 @@ type Recycle struct {
 
 // Grant is what the operator allows a plugin to do. An empty grant allows nothing.
 type Grant struct {
-	Fetch   []Fetch  `yaml:"fetch"`
-	Cache   Bytes    `yaml:"cache"`   // what it may keep in the server's cache; 0 is nothing
-	Headers []string `yaml:"headers"` // request headers beyond the harmless ones, e.g. Authorization
+	Fetch   []Fetch   `yaml:"fetch"`
+	Cache   Bytes     `yaml:"cache"`   // what it may keep in the server's cache; 0 is nothing
+	Publish []Publish `yaml:"publish"` // topics that it may show people
+	Headers []string  `yaml:"headers"` // request headers beyond the harmless ones, e.g. Authorization
+}
+
+// Publish allows one topic. The topic "events" adds to what the operator's events are, and is never public.
+type Publish struct {
+	Topic  string `yaml:"topic"`
+	Public bool   `yaml:"public"` // everybody may see it, not the operator alone
 }
 
 // Fetch allows calls to one host or one named upstream. Methods and paths left out allow none.

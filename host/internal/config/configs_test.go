@@ -52,7 +52,7 @@ func TestHostYAMLExamples(t *testing.T) {
 	}
 	p, wantPlugin := c.Plugins[0], config.DefaultPlugin()
 	wantPlugin.Name, wantPlugin.Source, wantPlugin.Routes = p.Name, p.Source, p.Routes
-	wantPlugin.Config, wantPlugin.Grant.Fetch = p.Config, p.Grant.Fetch
+	wantPlugin.Config, wantPlugin.Grant.Fetch, wantPlugin.Grant.Publish = p.Config, p.Grant.Fetch, []config.Publish{{Topic: "progress"}}
 	if !reflect.DeepEqual(p, wantPlugin) {
 		t.Errorf("the example of a plugin is %+v\nwant %+v", p, wantPlugin)
 	}

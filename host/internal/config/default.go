@@ -111,10 +111,11 @@ func DefaultPlugin() Plugin {
 			Answer:   8 * MiB,
 			Headers:  64 * KiB, // the most that the ABI carries
 			Log:      100,
+			Events:   60,
 
 			Instances: 256,
 		},
-		Grant:  Grant{Fetch: []Fetch{}, Headers: []string{}},
+		Grant:  Grant{Fetch: []Fetch{}, Publish: []Publish{}, Headers: []string{}},
 		Config: map[string]any{},
 	}
 }
@@ -141,6 +142,7 @@ func (c *Config) complete() {
 		orDefault(&p.Limits.Answer, limits.Answer)
 		orDefault(&p.Limits.Headers, limits.Headers)
 		orDefault(&p.Limits.Log, limits.Log)
+		orDefault(&p.Limits.Events, limits.Events)
 		orDefault(&p.Limits.Instances, limits.Instances)
 		for j := range p.Grant.Fetch {
 			f := &p.Grant.Fetch[j]

@@ -313,7 +313,7 @@ plugins:
 	if !reflect.DeepEqual(a, want) {
 		t.Errorf("plugin a: %+v\nwant %+v", a, want)
 	}
-	if b.Workers != config.Auto || b.Limits != (config.Limits{Memory: 64 * config.MiB, Stack: 8 * config.MiB, CPU: 500 * time.Millisecond, Timeout: 10 * time.Minute, InFlight: 1024, Fetches: 2048, Answer: 8 * config.MiB, Headers: 64 * config.KiB, Log: 100, Instances: 256}) {
+	if b.Workers != config.Auto || b.Limits != (config.Limits{Memory: 64 * config.MiB, Stack: 8 * config.MiB, CPU: 500 * time.Millisecond, Timeout: 10 * time.Minute, InFlight: 1024, Fetches: 2048, Answer: 8 * config.MiB, Headers: 64 * config.KiB, Log: 100, Events: 60, Instances: 256}) {
 		t.Errorf("plugin b: %+v", b)
 	}
 	for i, want := range []config.Fetch{

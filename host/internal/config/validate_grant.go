@@ -14,9 +14,31 @@ func (v *validator) grant(p path, g Grant) {
 	for i := range g.Fetch {
 		v.fetch(p.key("fetch").index(i), &g.Fetch[i])
 	}
+	v.publish(p.key("publish"), g.Publish)
 	for i, header := range g.Headers {
 		if at := p.key("headers").index(i); !isToken(header) {
 			v.fault(at, "want the name of a header, got %s", v.text(at, header))
+		}
+	}
+}
+
+// maxTopics bounds what one plugin may have the server hold, and send to everybody who listens.
+const maxTopics = 16
+
+// publish wants topics that have names of their own.
+func (v *validator) publish(p path, topics []Publish) {
+	if len(topics) > maxTopics {
+		v.fault(p, "want at most %d topics, got %d", maxTopics, len(topics))
+	}
+	for i, t := range topics {
+		at := p.index(i).key("topic")
+		switch {
+		case !isName(t.Topic):
+			v.fault(at, "want a name of lower-case letters and digits, with single dashes and underscores between them, got %s", v.text(at, t.Topic))
+		case slices.ContainsFunc(topics[:i], func(o Publish) bool { return o.Topic == t.Topic }):
+			v.fault(at, "the topic %s is there already", t.Topic)
+		case t.Topic == "events" && t.Public:
+			v.fault(p.index(i).key("public"), "events are for the operator alone; another topic may be public")
 		}
 	}
 }

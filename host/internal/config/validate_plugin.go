@@ -100,6 +100,7 @@ func (v *validator) limits(p path, l Limits) {
 	v.number(p.key("instances"), int64(l.Instances), 1, maxInstances)
 	v.size(p.key("headers"), l.Headers, KiB, 64*KiB)
 	v.number(p.key("log"), int64(l.Log), 1, maxCount)
+	v.number(p.key("events"), int64(l.Events), 1, maxCount)
 }
 
 func (v *validator) recycle(p path, r Recycle) {

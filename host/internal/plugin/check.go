@@ -51,6 +51,13 @@ func ungranted(c config.Plugin, w Want) (warnings []string) {
 	switch {
 	case w.Capability == "cache" && c.Grant.Cache == 0:
 		return []string{fmt.Sprintf("plugin %q would like to keep values (%s), which its grant does not allow: add to its grant: cache: 16MiB", c.Name, w.Reason)}
+	case w.Capability == "publish":
+		for _, topic := range w.Topics {
+			if !slices.ContainsFunc(c.Grant.Publish, func(g config.Publish) bool { return g.Topic == topic }) {
+				warnings = append(warnings, fmt.Sprintf("plugin %q would like to publish %s (%s), which its grant does not allow: add to its grant: publish: [{topic: %s}]", c.Name, topic, w.Reason, topic))
+			}
+		}
+		return warnings
 	case w.Capability != "fetch":
 		return nil
 	}

@@ -70,8 +70,13 @@ func TestCheck(t *testing.T) {
 		})
 	}
 	m := manifest(t)
+	m.Wants = []plugin.Want{{Capability: "publish", Topics: []string{"progress", "events"}, Reason: "tells"}}
+	warnings, err := plugin.Check(config.Plugin{Name: "mine", Routes: []string{"POST /search"}, Grant: config.Grant{Publish: []config.Publish{{Topic: "progress"}}}}, m)
+	if want := `plugin "mine" would like to publish events (tells), which its grant does not allow: add to its grant: publish: [{topic: events}]`; err != nil || len(warnings) != 1 || warnings[0] != want {
+		t.Errorf("%q, %v", warnings, err)
+	}
 	m.Wants = []plugin.Want{{Capability: "fetch", Reason: "anything"}}
-	warnings, err := plugin.Check(config.Plugin{Name: "mine", Routes: []string{"POST /search"}}, m)
+	warnings, err = plugin.Check(config.Plugin{Name: "mine", Routes: []string{"POST /search"}}, m)
 	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "anything") {
 		t.Errorf("a wish without hosts: %q, %v", warnings, err)
 	}

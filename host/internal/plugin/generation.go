@@ -11,6 +11,7 @@ import (
 
 	"github.com/patchbay-run/patchbay/host/internal/capability"
 	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/events"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 )
 
@@ -32,6 +33,7 @@ type Generation struct {
 type Loader struct {
 	Engine *wasm.Engine
 	Host   *capability.Host
+	Events *events.Log // is told what happens to the workers; nil is nobody
 	Log    *slog.Logger
 }
 
@@ -61,7 +63,7 @@ func (l *Loader) Load(ctx context.Context, c config.Plugin) (*Generation, error)
 	if g.module, err = l.Engine.Compile(ctx, s.Bytes); err != nil {
 		return nil, fmt.Errorf("plugin %q: %s: %w", c.Name, c.Source, err)
 	}
-	capabilities := capability.For(l.Host, capability.Plugin{Name: c.Name, Grant: c.Grant, Refused: g.Refused, Log: g.log})
+	capabilities := capability.For(l.Host, capability.Plugin{Name: c.Name, Grant: c.Grant, Refused: g.Refused, Log: g.log, EventRate: c.Limits.Events})
 	g.pool, err = g.module.Start(ctx, wasm.Options{
 		Name: c.Name, Version: s.Manifest.Version,
 		Config: body, Routes: s.Manifest.routeNames(), Secrets: g.Secrets,
@@ -69,6 +71,9 @@ func (l *Loader) Load(ctx context.Context, c config.Plugin) (*Generation, error)
 		Instances: c.Limits.Instances, Recycle: wasm.Recycle{Requests: c.Recycle.Requests, Age: c.Recycle.Age},
 		Capabilities: capabilities.Slow, Quick: capabilities.Quick,
 		Log: g.log,
+		Event: func(kind events.Kind, text string) {
+			l.Events.Add(events.Event{Kind: kind, Subject: c.Name, Text: text})
+		},
 	})
 	if err != nil {
 		g.module.Release()

@@ -45,6 +45,7 @@ type Want struct {
 	Capability string   `json:"capability"`
 	Hosts      []string `json:"hosts,omitempty"`
 	Upstreams  []string `json:"upstreams,omitempty"`
+	Topics     []string `json:"topics,omitempty"` // of "publish"
 	Reason     string   `json:"reason,omitempty"`
 }
 

@@ -1,11 +1,13 @@
 package upstream
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 
 	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/events"
 )
 
 // breaker stops calls to an upstream that fails as a whole. A nil one lets everything through.
@@ -14,7 +16,7 @@ type breaker struct {
 	circuit circuitbreaker.CircuitBreaker[any]
 }
 
-func newBreaker(c config.Breaker) *breaker {
+func newBreaker(upstream string, c config.Breaker, event teller) *breaker {
 	if c.FailureRate <= 0 {
 		return nil
 	}
@@ -22,6 +24,15 @@ func newBreaker(c config.Breaker) *breaker {
 		WithFailureRateThreshold(c.FailureRate, uint(max(1, c.MinCalls)), c.Window).
 		WithDelay(c.Open).
 		WithSuccessThresholdRatio(1, uint(max(1, c.Trials))).
+		OnOpen(func(circuitbreaker.StateChangedEvent) {
+			event(events.BreakerOpened, upstream, fmt.Sprintf("too many calls failed: nothing is asked for %v", c.Open))
+		}).
+		OnHalfOpen(func(circuitbreaker.StateChangedEvent) {
+			event(events.BreakerHalfOpen, upstream, "calls try whether it is better")
+		}).
+		OnClose(func(circuitbreaker.StateChangedEvent) {
+			event(events.BreakerClosed, upstream, "it answers again")
+		}).
 		Build()
 	return &breaker{set: c, circuit: circuit}
 }

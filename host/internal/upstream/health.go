@@ -2,9 +2,12 @@ package upstream
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/patchbay-run/patchbay/host/internal/events"
 )
 
 // judge says what the end of a call means for the endpoint it was sent to. What the caller, the pool
@@ -30,6 +33,9 @@ func dialFailed(err error) bool {
 // again just after it came back.
 func (u *Upstream) note(m *member, v verdict, took time.Duration, now time.Time) {
 	streak := m.record.note(v, took, now)
+	if v == good && m.ejected.Load() && m.available(now) && m.ejected.Swap(false) {
+		u.event(events.EndpointReturned, u.name+" "+m.name, "a call went well again")
+	}
 	if v != bad || u.health.Failures == 0 {
 		return
 	}
@@ -41,10 +47,16 @@ func (u *Upstream) note(m *member, v verdict, took time.Duration, now time.Time)
 // eject leaves m out, twice as long as the last time when that was not long ago. The last endpoint
 // that is available stays.
 func (u *Upstream) eject(m *member, now time.Time) {
+	if length, ok := u.leaveOut(m, now); ok {
+		u.event(events.EndpointEjected, u.name+" "+m.name, fmt.Sprintf("calls to it failed: it is left out for %v", length))
+	}
+}
+
+func (u *Upstream) leaveOut(m *member, now time.Time) (length time.Duration, ok bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if !m.available(now) || !u.othersLocked(m, now) {
-		return
+		return 0, false
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -57,6 +69,8 @@ func (u *Upstream) eject(m *member, now time.Time) {
 	m.ejections++
 	m.streak = 0
 	m.until.Store(int64(now.Sub(m.born) + m.ejection))
+	m.ejected.Store(true)
+	return m.ejection, true
 }
 
 // othersLocked says whether an endpoint beside m is available.
@@ -67,18 +81,29 @@ func (u *Upstream) othersLocked(m *member, now time.Time) bool {
 // checked takes the outcome of an active check. An endpoint that fails is down until a check goes well,
 // the last one too: when none is left, all are tried.
 func (u *Upstream) checked(m *member, err error, now time.Time) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	switch changed := m.check(err, u.health.Failures, now); {
+	case !changed:
+	case err == nil:
+		u.event(events.EndpointReturned, u.name+" "+m.name, "a check went well again")
+	default:
+		u.event(events.EndpointEjected, u.name+" "+m.name, fmt.Sprintf("%d checks failed, the last one: %v", u.health.Failures, err))
+	}
+}
+
+// check notes the outcome of an active check, and says whether it changed what the endpoint is taken for. So many failures in a row mean
+// that it is down; 0 never do.
+func (r *record) check(err error, failures int, now time.Time) (changed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if err == nil {
-		m.checks, m.problem = 0, ""
-		if m.down.Swap(false) {
-			m.until.Store(max(1, m.until.Load(), int64(now.Sub(m.born))))
+		r.checks, r.problem = 0, ""
+		if !r.down.Swap(false) {
+			return false
 		}
-		return
+		r.until.Store(max(1, r.until.Load(), int64(now.Sub(r.born))))
+		return true
 	}
-	m.checks++
-	m.problem = err.Error()
-	if u.health.Failures > 0 && m.checks >= u.health.Failures {
-		m.down.Store(true)
-	}
+	r.checks++
+	r.problem = err.Error()
+	return failures > 0 && r.checks >= failures && !r.down.Swap(true)
 }

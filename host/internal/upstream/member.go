@@ -26,6 +26,7 @@ type record struct {
 	queue    atomic.Uint64 // calls that wait inside the endpoint, by its own metrics; bits of a float64
 	until    atomic.Int64  // left out until then, and slow after it; nanoseconds after born, 0 is never
 	down     atomic.Bool   // by active checks
+	ejected  atomic.Bool   // no call has gone well since it was left out
 	pollers  atomic.Int32  // configurations that read queue; the last to stop clears it
 
 	mu        sync.Mutex // guards what follows

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/events"
 )
 
 // shared is the name of the pool for hosts without one.
@@ -31,11 +32,15 @@ type Set struct {
 	stop     context.CancelFunc // ends what watches
 }
 
-// options are what the configuration does not say. Comparable.
+// options are what the configuration does not say.
 type options struct {
 	roots    *x509.CertPool
 	resolver *net.Resolver
+	event    teller
 }
+
+// teller is told what happens to upstreams; see Events.
+type teller func(kind events.Kind, subject, text string)
 
 // Option changes what New makes.
 type Option func(*options)
@@ -47,11 +52,17 @@ func Roots(p *x509.CertPool) Option { return func(o *options) { o.roots = p } }
 // Resolver sets who finds the addresses of names; without it the system does.
 func Resolver(r *net.Resolver) Option { return func(o *options) { o.resolver = r } }
 
+// Events sets who is told when an endpoint is left out and comes back, and when a breaker changes; the subject is the upstream's name,
+// with the endpoint's behind it. It is called within calls to the upstream, from several at once: it must not block.
+func Events(tell func(kind events.Kind, subject, text string)) Option {
+	return func(o *options) { o.event = tell }
+}
+
 // New makes the pools. Nothing is dialled. resolve turns an endpoint such as "demo:gpustack" into
 // a URL; it may be nil when there is none. All problems of the configuration come back at once,
 // each with its path.
 func New(client config.Client, named map[string]config.Upstream, resolve func(string) (string, error), opts ...Option) (*Set, error) {
-	s := &Set{resolve: resolve}
+	s := &Set{options: options{event: func(events.Kind, string, string) {}}, resolve: resolve}
 	for _, o := range opts {
 		o(&s.options)
 	}
@@ -110,7 +121,7 @@ func (s *Set) build(client config.Client, named map[string]config.Upstream, old 
 		if old != nil {
 			before = old.named[name]
 		}
-		u, err := newUpstream(name, c, p, s.resolve, before)
+		u, err := newUpstream(name, c, p, s.resolve, before, s.options.event)
 		if err != nil {
 			problems = append(problems, err)
 		}

@@ -40,6 +40,7 @@ type Upstream struct {
 	breaker *breaker
 	retries *retries
 	count   *callCounters
+	event   teller
 
 	mu sync.Mutex // held while an endpoint is left out, so that one stays
 }
@@ -51,12 +52,12 @@ type callCounters struct {
 
 // newUpstream reads the endpoints of one named upstream. What is known of the ones that old, which
 // may be nil, has too goes on. All problems come back at once.
-func newUpstream(name string, c config.Upstream, pool *Pool, resolve func(string) (string, error), old *Upstream) (*Upstream, error) {
+func newUpstream(name string, c config.Upstream, pool *Pool, resolve func(string) (string, error), old *Upstream, event teller) (*Upstream, error) {
 	u := &Upstream{
 		name: name, pool: pool, private: c.Private,
 		sticky: http.CanonicalHeaderKey(c.Sticky), timeoutHeader: http.CanonicalHeaderKey(c.TimeoutHeader),
 		health: c.Health, queue: c.Queue,
-		breaker: newBreaker(c.Breaker), retries: newRetries(c.Retry), count: &callCounters{},
+		breaker: newBreaker(name, c.Breaker, event), retries: newRetries(c.Retry), count: &callCounters{}, event: event,
 	}
 	if old != nil {
 		u.count = old.count

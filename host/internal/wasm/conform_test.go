@@ -43,7 +43,7 @@ func conformHandshake(t *testing.T, s *subject) {
 			t.Fatal(err)
 		}
 		version, features := abi.SplitHandshake(got[0])
-		known := c.offered & (abi.FeaturePipe | abi.FeatureSSE | abi.FeatureCache)
+		known := c.offered & (abi.FeaturePipe | abi.FeatureSSE | abi.FeatureCache | abi.FeaturePublish)
 		if version != abi.Version || uint64(features)&^known != 0 {
 			t.Errorf("offered %d to %d with features %#x it answers %d and %#x", c.min, c.max, c.offered, version, features)
 		}
@@ -216,6 +216,42 @@ func uploaded(in *wasm.Operation) (string, error) {
 	}
 	b, err := io.ReadAll(in.Stream)
 	return string(b), err
+}
+
+// conformPublish takes a state, and hands every code through.
+func conformPublish(t *testing.T, s *subject) {
+	var got []string
+	code := abi.OK
+	k := s.start(t, func(o *wasm.Options) {
+		o.Quick = map[abi.OpCode]wasm.Quick{abi.OpPublish: {Do: func(in *wasm.Operation) error {
+			got = append(got, in.Name+" "+strings.ReplaceAll(string(in.Body), " ", "")) // within a poll: one at a time
+			if code != abi.OK {
+				return &abi.Error{Code: code}
+			}
+			return nil
+		}}}
+	})
+	if a := k.must(t, "GET /publish?topic=progress", ""); a != "published" || len(got) != 1 || got[0] != `progress {"n":1}` {
+		t.Errorf("%q; the host was given %q", a, got)
+	}
+	hits := 0
+	for code = abi.Denied; code <= abi.Unavailable; code++ {
+		if code == abi.NotFound {
+			continue // says that the request has ended
+		}
+		if a, err := k.do(t, "GET /publish?topic=progress", ""); err != nil || a.status != 502 || a.body.String() != fmt.Sprint(int(code)) {
+			t.Errorf("%v came as %d %q, error %v", code, a.status, a.body.String(), err)
+		}
+		if code == abi.Limit {
+			hits++
+		}
+	}
+	if n := k.Stats().Limits["events"]; n != int64(hits) {
+		t.Errorf("limits.events was hit %d times, want %d", n, hits)
+	}
+	if a, err := s.start(t, nil).do(t, "GET /publish?topic=progress", ""); err != nil || a.body.String() != fmt.Sprint(int(abi.Unsupported)) {
+		t.Errorf("without the capability: %q, error %v", a.body.String(), err)
+	}
 }
 
 func conformRelay(t *testing.T, s *subject) {

@@ -56,6 +56,7 @@ func conformance() map[string]conformanceCase {
 		"undelivered":    {conformUndelivered, true},
 		"late":           {conformLate, true},
 		"abandon":        {conformAbandon, true},
+		"publish":        {conformPublish, false},
 		"drain":          {conformDrain, true},
 		"fresh":          {conformFresh, true},
 		"10,000 at once": {conformMany, false},

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+
+	"github.com/patchbay-run/patchbay/host/internal/events"
 )
 
 // serveFresh has a request answered by an instance that serves nothing else, before or after.
@@ -132,8 +134,12 @@ func (p *Pool) judge(with pass, err error) {
 	opened, closed := p.guard.done(with, outcomeOf(err), time.Now())
 	switch {
 	case opened:
-		p.options.Log.Error("the plugin traps on every request; none is let in but one now and then, to try")
+		const text = "the plugin traps on every request; none is let in but one now and then, to try"
+		p.options.Log.Error(text)
+		p.options.Event(events.PluginOpened, text)
 	case closed:
-		p.options.Log.Info("the plugin answers again")
+		const text = "the plugin answers again"
+		p.options.Log.Info(text)
+		p.options.Event(events.PluginClosed, text)
 	}
 }

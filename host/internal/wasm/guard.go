@@ -63,7 +63,8 @@ type guard struct {
 // pass is what a request is let in with. Whoever has it calls guard.done.
 type pass struct {
 	fresh bool
-	probe int // which of those that find out; 0 is none
+	probe int  // which of those that find out; 0 is none
+	again bool // the first since requests share workers again
 }
 
 // outcome is what a request says about its plugin.
@@ -100,7 +101,7 @@ func (g *guard) admit(now time.Time) (pass, error) {
 	}
 	g.until, g.row = time.Time{}, 0
 	g.calm.Store(true)
-	return pass{}, nil
+	return pass{again: true}, nil
 }
 
 // trap notes that a shared worker trapped. It says whether requests are alone from now on and were not before.

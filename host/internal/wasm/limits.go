@@ -22,6 +22,7 @@ const (
 	limitLog                   // lines that were left out
 	limitBodies                // operations that were refused, and reads that had to wait
 	limitStack                 // workers that were ended
+	limitEvents                // events of its own that were refused
 	limitCount
 )
 
@@ -29,7 +30,7 @@ const (
 func limitNames() [limitCount]string {
 	return [limitCount]string{
 		limitMemory: "memory", limitCPU: "cpu", limitTimeout: "timeout", limitInFlight: "in_flight", limitAnswer: "answer",
-		limitHeaders: "headers", limitFetches: "fetches", limitLog: "log", limitBodies: "bodies", limitStack: "stack",
+		limitHeaders: "headers", limitFetches: "fetches", limitLog: "log", limitBodies: "bodies", limitStack: "stack", limitEvents: "events",
 	}
 }
 

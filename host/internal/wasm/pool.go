@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/patchbay-run/patchbay/host/internal/events"
 	"github.com/patchbay-run/patchbay/host/internal/wasm/turns"
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
@@ -38,6 +39,10 @@ type Options struct {
 	Capabilities  map[abi.OpCode]Capability
 	Quick         map[abi.OpCode]Quick
 	Log           *slog.Logger
+
+	// Event is told what happens to the workers, beside the log. It is called under locks of the engine: it must neither block nor call
+	// anything of it. nil is nobody.
+	Event func(kind events.Kind, text string)
 }
 
 const defaultInstances = 256
@@ -102,6 +107,9 @@ func (m *Module) Start(ctx context.Context, o Options) (*Pool, error) {
 		module: m, options: o, changed: make(chan struct{}), restart: restartMin,
 		share: m.engine.turns.Share(), guard: newGuard(o.Fresh, o.Faults), slots: semaphore.NewWeighted(int64(o.Instances)),
 		fresh: map[*worker]struct{}{},
+	}
+	if p.options.Event == nil {
+		p.options.Event = func(events.Kind, string) {}
 	}
 	p.log = newGuestLog(o.Log, o.LogLines, &p.limits)
 	p.stopped, p.stop = context.WithCancelCause(context.Background())

@@ -30,7 +30,11 @@ func (w *worker) quick(o *abi.Op, q Quick, block, body []byte, name string) abi.
 	case o.ID != 0:
 		return w.tell(o.ID, in)
 	}
-	return codeOf(q.Do(in))
+	code := codeOf(q.Do(in))
+	if code == abi.Limit && o.Code == abi.OpPublish {
+		w.pool.limits.hit(limitEvents)
+	}
+	return code
 }
 
 // startQuick starts an operation that ends with an event.

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/patchbay-run/patchbay/host/internal/events"
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
 
@@ -72,6 +73,7 @@ func (p *Pool) retireLocked(w *worker, why int) {
 	p.recycled[why]++
 	p.background.Go(func() {
 		p.options.Log.Info("a worker is replaced", "reason", wornName(why), "memory_bytes", w.memory.Load(), "worker", w.number)
+		p.options.Event(events.PluginRecycled, "reason: "+wornName(why))
 		p.retire(w)
 	})
 }

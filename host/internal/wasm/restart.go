@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/patchbay-run/patchbay/host/internal/events"
 )
 
 const (
@@ -93,8 +96,8 @@ func (p *Pool) backOff() time.Duration {
 	return d
 }
 
-// died replaces a worker that trapped.
-func (p *Pool) died(w *worker, fault error) {
+// died replaces a worker that trapped. lost are the ids of the requests that it held.
+func (p *Pool) died(w *worker, fault error, lost []string) {
 	if !w.settled.Load() {
 		return // it died while it started, which its starter reports
 	}
@@ -102,8 +105,11 @@ func (p *Pool) died(w *worker, fault error) {
 	degraded := p.replace(w, trap)
 	// What is logged may wait for whoever reads it: nobody is to wait for that.
 	p.options.Log.Error("a worker trapped", "error", trap, "worker", w.number)
+	p.options.Event(events.PluginTrapped, trap.Reason()+lostText(lost))
 	if degraded {
-		p.options.Log.Warn("workers trapped repeatedly: for a while each request has an instance of its own")
+		const text = "workers trapped repeatedly: for a while each request has an instance of its own"
+		p.options.Log.Warn(text)
+		p.options.Event(events.PluginDegraded, text)
 	}
 }
 
@@ -127,4 +133,16 @@ func (p *Pool) replace(w *worker, trap *TrapError) (degraded bool) {
 	}
 	p.notifyLocked()
 	return degraded
+}
+
+// lostText names the requests that failed with a worker, the first few of many.
+func lostText(lost []string) string {
+	const named = 3
+	switch {
+	case len(lost) == 0:
+		return ""
+	case len(lost) <= named:
+		return "; failed with it: " + strings.Join(lost, ", ")
+	}
+	return fmt.Sprintf("; failed with it: %s and %d more", strings.Join(lost[:named], ", "), len(lost)-named)
 }

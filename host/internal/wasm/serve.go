@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/patchbay-run/patchbay/host/internal/events"
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
 
@@ -29,6 +30,11 @@ func (p *Pool) Serve(ctx context.Context, req *Request, sink Sink) error {
 	with, err := p.guard.admit(time.Now())
 	if err != nil {
 		return err
+	}
+	if with.again {
+		const text = "no worker trapped for a while: requests share workers again"
+		p.options.Log.Info(text)
+		p.options.Event(events.PluginRecovered, text)
 	}
 	first, err := readFirst(req.Body)
 	if err == nil {

@@ -77,7 +77,7 @@ func BenchmarkNeighbour(b *testing.B) {
 // TestCPULimitHoldsInACrowd: guests that give way to each other all the time are still ended by limits.cpu.
 func TestCPULimitHoldsInACrowd(t *testing.T) {
 	k := startKitchen(t, func(o *wasm.Options) {
-		o.Fresh, o.CPU, o.Faults = true, 500*time.Millisecond, wasm.Faults{Row: 1000}
+		o.Fresh, o.CPU, o.Faults = true, 150*time.Millisecond, wasm.Faults{Row: 1000}
 	})
 	var group sync.WaitGroup
 	for range 4 * runtime.GOMAXPROCS(0) {

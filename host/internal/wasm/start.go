@@ -151,7 +151,7 @@ func (w *worker) callIfThere(name string) error {
 }
 
 func (w *worker) handshake() error {
-	const features = abi.FeaturePipe | abi.FeatureSSE | abi.FeatureCache
+	const features = abi.FeaturePipe | abi.FeatureSSE | abi.FeatureCache | abi.FeaturePublish
 	values := []uint64{abi.Version, abi.Version, features}
 	if err := w.enter(w.mod.ExportedFunction(abi.ExportHandshake), values); err != nil {
 		return fmt.Errorf("shake hands with the plugin: %w", err)

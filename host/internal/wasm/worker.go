@@ -243,6 +243,7 @@ func (w *worker) die(fault error) {
 	fault = w.blame(fault)
 	w.pool.limits.ended(fault)
 	w.state.Store(dead)
+	var lost []string
 	w.mu.Lock()
 	w.fault = fault
 	if w.timer != nil {
@@ -250,6 +251,9 @@ func (w *worker) die(fault error) {
 	}
 	for i := range w.slots { // before their operations end, so that nobody takes that for the reason
 		if c := w.slots[i].call; c != nil {
+			if c.delivered { // others are served again, by another worker
+				lost = append(lost, c.req.ID)
+			}
 			c.fail(fault)
 		}
 	}
@@ -269,7 +273,7 @@ func (w *worker) die(fault error) {
 	}
 	close(w.closed)
 	if !errors.Is(fault, errStopped) {
-		w.pool.died(w, fault)
+		w.pool.died(w, fault, lost)
 	}
 }
 

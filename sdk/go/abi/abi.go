@@ -19,9 +19,10 @@ const (
 
 // Features that a host offers and a guest answers in the handshake.
 const (
-	FeaturePipe  = 1 << 0
-	FeatureSSE   = 1 << 1
-	FeatureCache = 1 << 2
+	FeaturePipe    = 1 << 0
+	FeatureSSE     = 1 << 1
+	FeatureCache   = 1 << 2
+	FeaturePublish = 1 << 3
 )
 
 // Sizes and limits, in bytes unless the name says otherwise.
@@ -38,9 +39,15 @@ const (
 	MaxCredit      = 1 << 20   // granted and unused, of one body
 	MaxFetchBody   = 8 << 20   // the body of a FETCH record
 	MaxManifest    = 64 << 10
-	MaxCacheKey    = 1024    // the name of a cache operation
-	MaxCacheValue  = 8 << 20 // the body of CACHE_PUT
+	MaxCacheKey    = 1024     // the name of a cache operation
+	MaxCacheValue  = 8 << 20  // the body of CACHE_PUT
+	MaxTopic       = 64       // the name of PUBLISH
+	MaxState       = 16 << 10 // the body of PUBLISH
+	MaxStateDepth  = 32       // how deep its objects and lists are nested
 )
+
+// TopicEvents is the topic whose states are events: each PUBLISH is one.
+const TopicEvents = "events"
 
 // IdleFD is the descriptor whose readiness means that nothing in the guest can run.
 const IdleFD = 100
@@ -94,6 +101,8 @@ const (
 	OpCachePut    OpCode = 17
 	OpCacheOnce   OpCode = 18
 	OpCacheDelete OpCode = 19
+
+	OpPublish OpCode = 32
 )
 
 // Flags of an operation.

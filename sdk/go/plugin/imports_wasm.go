@@ -71,7 +71,7 @@ func serve(setup func(*Plugin) error) {
 
 //go:wasmexport patchbay_abi
 func handshake(_, _ int32, features int64) int64 {
-	return int64(abi.Handshake(abi.Version, uint32(features)&(abi.FeaturePipe|abi.FeatureSSE|abi.FeatureCache)))
+	return int64(abi.Handshake(abi.Version, uint32(features)&(abi.FeaturePipe|abi.FeatureSSE|abi.FeatureCache|abi.FeaturePublish)))
 }
 
 //go:wasmexport patchbay_poll

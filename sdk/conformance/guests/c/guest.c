@@ -3,7 +3,7 @@
 
 PB_MANIFEST("manifest.json")
 
-enum route { ECHO, COUNT, STATUS, HEADERS, STREAM, BIG, EARLY, FETCH, RELAY, HOLD, PIPE, SSE, SLEEP, HANG, COUNTERS, LOG, CONFIG, ABANDON };
+enum route { ECHO, COUNT, STATUS, HEADERS, STREAM, BIG, EARLY, FETCH, RELAY, HOLD, PIPE, SSE, SLEEP, HANG, COUNTERS, LOG, CONFIG, ABANDON, PUBLISH };
 
 #define SLOTS 16384
 
@@ -227,6 +227,12 @@ static void begin(const struct pb_event *e) {
 		pb_log(x->id, PB_INFO, query.ptr, query.len);
 		answer(x, 200, PB_TEXT("logged"));
 		break;
+	case PUBLISH: {
+		int result = pb_publish(x->id, pb_query(query, PB_TEXT("topic")), PB_TEXT("{\"n\": 1}"));
+		if (result == 0) answer(x, 200, PB_TEXT("published"));
+		else answer_number(x, 502, (uint64_t)-result);
+		break;
+	}
 	case CONFIG: answer(x, 200, (struct pb_span){config, config_len}); break;
 	default: break; /* HANG */
 	}
@@ -313,7 +319,7 @@ static void credit(struct exchange *x, const struct pb_event *e) {
 PB_EXPORT(patchbay_abi)
 uint64_t handshake(uint32_t min, uint32_t max, uint64_t features) {
 	(void)min, (void)max;
-	return pb_handshake(features, PB_FEATURE_PIPE | PB_FEATURE_SSE);
+	return pb_handshake(features, PB_FEATURE_PIPE | PB_FEATURE_SSE | PB_FEATURE_PUBLISH);
 }
 
 PB_EXPORT(patchbay_poll)

@@ -46,8 +46,9 @@ func setup(p *plugin.Plugin) error {
 		"GET /counters": func(w *plugin.Response, _ *plugin.Request) error {
 			return write(w, fmt.Sprint(c.seen, c.cancelled, c.piped))
 		},
-		"GET /log":    logged,
-		"GET /config": func(w *plugin.Response, _ *plugin.Request) error { return write(w, string(config)) },
+		"GET /log":     logged,
+		"GET /publish": publish,
+		"GET /config":  func(w *plugin.Response, _ *plugin.Request) error { return write(w, string(config)) },
 	} {
 		p.Handle(route, c.counted(h))
 	}
@@ -250,4 +251,17 @@ func sleep(w *plugin.Response, r *plugin.Request) error {
 func logged(w *plugin.Response, r *plugin.Request) error {
 	r.Log().Info(r.RawQuery)
 	return write(w, "logged")
+}
+
+func publish(w *plugin.Response, r *plugin.Request) error {
+	err := plugin.Publish(r.Context(), r.Query().Get("topic"), map[string]int{"n": 1})
+	var refused *plugin.FetchError
+	switch {
+	case errors.As(err, &refused):
+		w.WriteHeader(502)
+		return write(w, strconv.Itoa(int(refused.Code)))
+	case err != nil:
+		return err
+	}
+	return write(w, "published")
 }

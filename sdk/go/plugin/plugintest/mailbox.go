@@ -91,6 +91,8 @@ func (h imports) Submit(op *bridge.Op) abi.Code {
 		return h.cancelOp(op)
 	case abi.OpCacheGet, abi.OpCacheOnce, abi.OpCachePut, abi.OpCacheDelete:
 		return h.cacheOp(op)
+	case abi.OpPublish:
+		return h.publish(op)
 	}
 	return abi.Unsupported
 }

@@ -111,6 +111,8 @@ type Host struct {
 	ready      bool
 	setupError error
 	logs       []string
+	topics     map[string]string // granted, with their states
+	events     []plugin.Event
 	generation uint64
 	slots      []*exchange
 	ops        map[uint64]*operation
@@ -119,7 +121,7 @@ type Host struct {
 // New runs setup in a new worker and waits until it is done. See SetupError for its error. The worker ends with the test.
 func New(t testing.TB, setup func(*plugin.Plugin) error, opts ...Option) *Host {
 	t.Helper()
-	h := &Host{t: t, config: "{}", ops: map[uint64]*operation{}}
+	h := &Host{t: t, config: "{}", ops: map[uint64]*operation{}, topics: map[string]string{}}
 	h.cond = sync.NewCond(&h.mu)
 	transport := &http.Transport{DisableCompression: true}
 	h.client = http.Client{
