@@ -27,6 +27,7 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/route"
 	"github.com/patchbay-run/patchbay/host/internal/server"
 	"github.com/patchbay-run/patchbay/host/internal/telemetry"
+	"github.com/patchbay-run/patchbay/host/internal/trace"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 	"github.com/patchbay-run/patchbay/web"
@@ -55,6 +56,7 @@ type App struct {
 	estimator       *telemetry.Estimator
 	report          *telemetry.Report
 	registry        *telemetry.Registry
+	traces          *trace.Tracer // nil is off
 	hub             *live.Hub
 	server, admin   *server.Server
 
@@ -112,6 +114,9 @@ func New(ctx context.Context, o Options) (*App, error) {
 	a.demo = newDemoUpstream(c.Demo, a.log)
 	a.cache = cache.New(nil)
 	a.routes = route.NewHandler(a.log)
+	if err := a.trace(ctx, c); err != nil {
+		return nil, err
+	}
 	parts, err := a.parts(c, nil)
 	if err != nil {
 		return nil, err
@@ -148,7 +153,7 @@ func (a *App) parts(c *config.Config, old *capability.Parts) (*capability.Parts,
 	if err != nil {
 		return nil, err
 	}
-	return &capability.Parts{Upstreams: set, Client: c.Client, Named: c.Upstreams, Secrets: secrets, Cache: a.cache}, nil
+	return &capability.Parts{Upstreams: set, Client: c.Client, Named: c.Upstreams, Secrets: secrets, Cache: a.cache, Traces: a.traces}, nil
 }
 
 // observe makes what counts and measures.
@@ -166,7 +171,7 @@ func (a *App) observe(ctx context.Context, c *config.Config) (err error) {
 	if a.registry, err = telemetry.NewRegistry(telemetry.RegistryOptions{Tracker: a.tracker, Version: a.options.Version, Log: a.log}); err != nil {
 		return err
 	}
-	if err := a.registry.Register(exposition.New(a)); err != nil {
+	if err := a.registry.Register(append(a.traceCounters(), exposition.New(a))...); err != nil {
 		return err
 	}
 	return a.feed(c)
@@ -174,7 +179,7 @@ func (a *App) observe(ctx context.Context, c *config.Config) (err error) {
 
 // serve makes the two servers; nothing is accepted yet.
 func (a *App) serve(c *config.Config, dir string) (err error) {
-	public := a.tracker.Track(server.CORS(c.Server.CORS)(a.gate.Guard(a.routes)))
+	public := a.tracker.Track(a.traces.Middleware(server.CORS(c.Server.CORS)(a.gate.Guard(a.routes))))
 	if a.server, err = server.New(server.Options{Config: c.Server, Handler: public, Log: a.log, Error: route.Error}); err != nil {
 		return err
 	}
@@ -252,6 +257,7 @@ func (a *App) Close() {
 		}
 	}
 	a.retired.Wait()
+	a.traces.Close() // after the last call of the last plugin
 	if last.parts != nil {
 		last.parts.Upstreams.Close()
 	}

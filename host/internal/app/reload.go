@@ -239,7 +239,7 @@ func (a *App) warnFixed(old, c *config.Config) {
 		name     string
 		old, new any
 	}{
-		{"server", old.Server, c.Server}, {"admin", old.Admin, c.Admin}, {"log", old.Log, c.Log},
+		{"server", old.Server, c.Server}, {"admin", old.Admin, c.Admin}, {"log", old.Log, c.Log}, {"traces", old.Traces, c.Traces},
 		{"live", old.Live, c.Live}, {"demo", old.Demo, c.Demo}, {"cache_dir", old.CacheDir, c.CacheDir},
 	} {
 		if !reflect.DeepEqual(s.old, s.new) {

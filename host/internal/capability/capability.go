@@ -9,6 +9,7 @@ import (
 
 	"github.com/patchbay-run/patchbay/host/internal/cache"
 	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/trace"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
@@ -21,6 +22,7 @@ type Parts struct {
 	Named     map[string]config.Upstream
 	Secrets   *Secrets
 	Cache     *cache.Cache
+	Traces    *trace.Tracer // nil is off
 }
 
 // Host lends the parts that are in force. A call uses those it began with.
