@@ -102,6 +102,9 @@ type lease struct {
 
 // Tell is CACHE_PUT with the operation's id: what came of the computation.
 func (l lease) Tell(in *wasm.Operation) (over bool, err error) {
+	if span := trace.Cache(in.Context, "put"); span != nil {
+		defer func() { _ = kept(span, err) }()
+	}
 	heard := false
 	switch {
 	case in.Code != abi.OpCachePut:

@@ -18,8 +18,8 @@ import (
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
 
-// exchange is one fetch as the access line and the traces see it: from its begin to the last byte of its answer. It watches bytes pass and
-// holds none of them up.
+// exchange is one fetch as the access line and the traces see it: from its begin to the last byte of its answer, whose body it is. It watches
+// bytes pass and holds none of them up.
 type exchange struct {
 	ctx       context.Context
 	began     time.Time
@@ -28,6 +28,7 @@ type exchange struct {
 	provider  string // of that model
 	sent      bool   // it was allowed
 	attempts  int
+	body      io.ReadCloser // of the answer
 
 	mu     sync.Mutex     // guards what follows: a body is closed while it is read
 	asked  *genai.Request // nil is not read
@@ -113,26 +114,21 @@ func (x *exchange) answered(reply *wasm.Reply) *wasm.Reply {
 	if x.operation != "" {
 		x.answer = genai.NewAnswer(abi.Get(reply.Fields, "content-type"))
 	}
-	reply.Body = &watched{reply.Body, x}
+	x.body, reply.Body = reply.Body, x
 	return reply
 }
 
-// watched is a body that is looked at.
-type watched struct {
-	io.ReadCloser
-	exchange *exchange
-}
-
-func (w *watched) Read(p []byte) (int, error) {
-	n, err := w.ReadCloser.Read(p)
-	w.exchange.read(p[:n], err)
+// Read reads the answer's body.
+func (x *exchange) Read(p []byte) (int, error) {
+	n, err := x.body.Read(p)
+	x.read(p[:n], err)
 	return n, err
 }
 
 // Close may be called while a Read waits.
-func (w *watched) Close() error {
-	err := w.ReadCloser.Close()
-	w.exchange.end(nil)
+func (x *exchange) Close() error {
+	err := x.body.Close()
+	x.end(nil)
 	return err
 }
 
@@ -183,10 +179,7 @@ func (x *exchange) endLocked(err error) {
 	kind, text := "", ""
 	switch {
 	case err != nil:
-		kind = codeWord(err)
-		if x.sent { // why a call is refused tells its address
-			text = err.Error()
-		}
+		kind, text = codeWord(err), explanation(err)
 	case x.ctx.Err() != nil:
 		kind = abi.Cancelled.String()
 	}
@@ -203,6 +196,18 @@ func (x *exchange) chat() trace.Chat {
 		}
 	}
 	return c
+}
+
+// explanation is the text of an error that a span may show: what happened to a connection. Why a call is refused tells its address.
+func explanation(err error) string {
+	var e *abi.Error
+	if errors.As(err, &e) {
+		switch e.Code {
+		case abi.Connect, abi.Timeout, abi.Reset, abi.Pool, abi.Unavailable:
+			return e.Text
+		}
+	}
+	return ""
 }
 
 // codeWord is the code of an error that a guest is told.

@@ -30,7 +30,7 @@ func (t *Tracer) Begin(ctx context.Context, method string) Call {
 	if caller.SpanContext().IsValid() && !caller.IsRecording() {
 		return Call{t, caller}
 	}
-	_, span := t.tracer.Start(ctx, method, oteltrace.WithSpanKind(oteltrace.SpanKindClient), oteltrace.WithAttributes(semconv.HTTPRequestMethodKey.String(method)))
+	_, span := t.tracer.Start(ctx, method, t.calling...)
 	return Call{t, span}
 }
 
@@ -53,13 +53,14 @@ func (c Call) Propagate(h http.Header, named bool) {
 
 // Target says what is called. pattern is the path of the grant that covers the call's own. upstream is its name, or "" for a host.
 func (c Call) Target(method, pattern, upstream, host string, port int) {
-	c.span.SetName(method + " " + pattern)
-	c.span.SetAttributes(semconv.URLTemplate(pattern))
+	all := append(make([]attribute.KeyValue, 0, 4), semconv.HTTPRequestMethodKey.String(method), semconv.URLTemplate(pattern))
 	if upstream != "" {
-		c.span.SetAttributes(attribute.String("patchbay.upstream", upstream))
-		return
+		all = append(all, attribute.String("patchbay.upstream", upstream))
+	} else {
+		all = append(all, semconv.ServerAddress(host), semconv.ServerPort(port))
 	}
-	c.span.SetAttributes(semconv.ServerAddress(host), semconv.ServerPort(port))
+	c.span.SetName(method + " " + pattern)
+	c.span.SetAttributes(all...)
 }
 
 // Peer says which endpoint of an upstream is called, as host:port.

@@ -25,7 +25,7 @@ func (t *Tracer) Middleware(next http.Handler) http.Handler {
 		if t.join {
 			ctx = joined(ctx, r.Header)
 		}
-		ctx, span := t.tracer.Start(ctx, "HTTP", oteltrace.WithSpanKind(oteltrace.SpanKindServer))
+		ctx, span := t.tracer.Start(ctx, "HTTP", t.serving...)
 		r = r.WithContext(ctx)
 		if !span.IsRecording() {
 			next.ServeHTTP(w, r)
@@ -44,44 +44,47 @@ func finish(ctx context.Context, span oteltrace.Span, r *http.Request, returned 
 	if a.Probe || a.Upgraded {
 		return
 	}
+	all := make([]attribute.KeyValue, 0, 10)
 	method := a.Method
 	if method == "other" || method == "" {
-		span.SetAttributes(semconv.HTTPRequestMethodOther)
 		method = "HTTP"
+		all = append(all, semconv.HTTPRequestMethodOther)
 	} else {
-		span.SetAttributes(semconv.HTTPRequestMethodKey.String(method))
+		all = append(all, semconv.HTTPRequestMethodKey.String(method))
 	}
 	scheme := "http"
 	if r.TLS != nil {
 		scheme = "https"
 	}
-	span.SetAttributes(semconv.URLScheme(scheme), attribute.String("patchbay.request.id", telemetry.RequestID(ctx)))
+	all = append(all, semconv.URLScheme(scheme), attribute.String("patchbay.request.id", telemetry.RequestID(ctx)))
 	if _, version, ok := strings.Cut(r.Proto, "/"); ok {
-		span.SetAttributes(semconv.NetworkProtocolVersion(strings.TrimSuffix(version, ".0")))
+		all = append(all, semconv.NetworkProtocolVersion(strings.TrimSuffix(version, ".0")))
 	}
-	span.SetName(method)
+	name := method
 	if _, path, ok := strings.Cut(a.Route, " "); ok { // a pattern such as GET /v1/models/{id}
-		span.SetName(method + " " + path)
-		span.SetAttributes(semconv.HTTPRoute(path), semconv.URLPath(path))
+		name += " " + path
+		all = append(all, semconv.HTTPRoute(path), semconv.URLPath(path))
 	}
 	left := ctx.Err() != nil && context.Cause(ctx) == context.Canceled // a server that stops has a cause of its own
 	if left {
-		span.SetAttributes(attribute.Bool("patchbay.client_left", true))
+		all = append(all, attribute.Bool("patchbay.client_left", true))
 	}
 	status := a.Status
-	if status == 0 && returned {
+	if status == 0 && returned && !left {
 		status = http.StatusOK
 	}
-	if status != 0 && !(left && a.Status == 0) {
-		span.SetAttributes(semconv.HTTPResponseStatusCode(status))
+	if status != 0 {
+		all = append(all, semconv.HTTPResponseStatusCode(status))
 	}
 	switch {
 	case status >= http.StatusInternalServerError:
 		span.SetStatus(codes.Error, "")
-		span.SetAttributes(semconv.ErrorTypeKey.String(strconv.Itoa(status)))
+		all = append(all, semconv.ErrorTypeKey.String(strconv.Itoa(status)))
 	case !returned && !left:
 		span.SetStatus(codes.Error, "the answer was given up")
-		span.SetAttributes(semconv.ErrorTypeKey.String("aborted"))
+		all = append(all, semconv.ErrorTypeKey.String("aborted"))
 	}
+	span.SetName(name)
+	span.SetAttributes(all...)
 	span.End()
 }

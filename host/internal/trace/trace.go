@@ -45,6 +45,8 @@ type Tracer struct {
 	join      bool
 	propagate string
 	timeout   time.Duration
+
+	serving, calling []oteltrace.SpanStartOption // made once, for every span
 }
 
 // New makes a tracer; nil when c has no endpoint. It does not wait for the receiver, which may come later.
@@ -67,6 +69,8 @@ func New(ctx context.Context, c config.Traces, o Options) (*Tracer, error) {
 		return nil, fmt.Errorf("traces: %w", err)
 	}
 	t := &Tracer{outlet: out, join: c.Join, propagate: c.Propagate, timeout: c.Timeout}
+	t.serving = []oteltrace.SpanStartOption{oteltrace.WithSpanKind(oteltrace.SpanKindServer)}
+	t.calling = []oteltrace.SpanStartOption{oteltrace.WithSpanKind(oteltrace.SpanKindClient)}
 	t.provider = sdktrace.NewTracerProvider(
 		sdktrace.WithResource(about),
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(c.Sample))),
