@@ -30,6 +30,7 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/server"
 	"github.com/patchbay-run/patchbay/host/internal/telemetry"
 	"github.com/patchbay-run/patchbay/host/internal/topics"
+	"github.com/patchbay-run/patchbay/host/internal/trace"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 	"github.com/patchbay-run/patchbay/web"
@@ -61,6 +62,7 @@ type App struct {
 	estimator       *telemetry.Estimator
 	report          *telemetry.Report
 	registry        *telemetry.Registry
+	traces          *trace.Tracer // nil is off
 	hub             *live.Hub
 	server, admin   *server.Server
 
@@ -119,6 +121,9 @@ func New(ctx context.Context, o Options) (*App, error) {
 	a.cache = cache.New(nil)
 	a.topics = topics.New(nil, nil)
 	a.routes = route.NewHandler(a.log)
+	if err := a.trace(ctx, c); err != nil {
+		return nil, err
+	}
 	parts, err := a.parts(c, nil)
 	if err != nil {
 		return nil, err
@@ -155,7 +160,7 @@ func (a *App) parts(c *config.Config, old *capability.Parts) (*capability.Parts,
 	if err != nil {
 		return nil, err
 	}
-	return &capability.Parts{Upstreams: set, Client: c.Client, Named: c.Upstreams, Secrets: secrets, Cache: a.cache, Topics: a.topics, Events: a.events}, nil
+	return &capability.Parts{Upstreams: set, Client: c.Client, Named: c.Upstreams, Secrets: secrets, Cache: a.cache, Topics: a.topics, Events: a.events, Traces: a.traces}, nil
 }
 
 // observe makes what counts and measures.
@@ -174,7 +179,7 @@ func (a *App) observe(ctx context.Context, c *config.Config) (err error) {
 	if a.registry, err = telemetry.NewRegistry(telemetry.RegistryOptions{Tracker: a.tracker, Version: a.options.Version, Log: a.log}); err != nil {
 		return err
 	}
-	if err := a.registry.Register(exposition.New(a), a.droppedLines()); err != nil {
+	if err := a.registry.Register(append(a.traceCounters(), exposition.New(a), a.droppedLines())...); err != nil {
 		return err
 	}
 	return a.feed(c)
@@ -182,7 +187,7 @@ func (a *App) observe(ctx context.Context, c *config.Config) (err error) {
 
 // serve makes the two servers; nothing is accepted yet.
 func (a *App) serve(c *config.Config, dir string) (err error) {
-	public := a.tracker.Track(server.CORS(c.Server.CORS)(a.gate.Guard(a.routes)))
+	public := a.tracker.Track(a.traces.Middleware(server.CORS(c.Server.CORS)(a.gate.Guard(a.routes))))
 	if a.server, err = server.New(server.Options{Config: c.Server, Handler: public, Log: a.log, Error: a.tracker.TrackError(route.Error), Refused: a.tracker.Refused}); err != nil {
 		return err
 	}
@@ -260,6 +265,7 @@ func (a *App) Close() {
 		}
 	}
 	a.retired.Wait()
+	a.traces.Close() // after the last call of the last plugin
 	if last.parts != nil {
 		last.parts.Upstreams.Close()
 	}

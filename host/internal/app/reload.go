@@ -257,7 +257,7 @@ func (a *App) warnFixed(old, c *config.Config) {
 		name     string
 		old, new any
 	}{
-		{"server", old.Server, c.Server}, {"admin", old.Admin, c.Admin},
+		{"server", old.Server, c.Server}, {"admin", old.Admin, c.Admin}, {"traces", old.Traces, c.Traces},
 		{"log.format", old.Log.Format, c.Log.Format}, {"log.buffer", old.Log.Buffer, c.Log.Buffer},
 		{"live", old.Live, c.Live}, {"demo", old.Demo, c.Demo}, {"cache_dir", old.CacheDir, c.CacheDir},
 	} {

@@ -8,11 +8,14 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/patchbay-run/patchbay/host/internal/otlptest"
 )
 
 // What must be seen nowhere but where it belongs.
@@ -109,9 +112,10 @@ func TestFault15NothingSecretIsTold(t *testing.T) {
 
 	key := filepath.Join(t.TempDir(), "key")
 	write(t, key, gpustackKey+"\n")
+	receiver := otlptest.Start(t, "http/protobuf", nil)
 	s := setup{gpustack: stack.url, chats: "auth: {secret: gpustack}, response_timeout: 200ms", tavily: tavily.url, searchKey: "tavily",
 		search: "timeout: 200ms", summary: "summarist",
-		top: fmt.Sprintf("secrets:\n  tavily: {env: TAVILY, hosts: [127.0.0.1], insecure: true}\n  gpustack: {file: %q, upstream: gpustack, insecure: true}", key)}
+		top: fmt.Sprintf("secrets:\n  tavily: {env: TAVILY, hosts: [127.0.0.1], insecure: true}\n  gpustack: {file: %q, upstream: gpustack, insecure: true}\n%s", key, tracesTo(receiver, ", protocol: http/protobuf"))}
 	p := serve(t, s, "TAVILY="+tavilyKey)
 	live, _, err := websocket.DefaultDialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(p.url, "http")+"/api/live", nil)
 	if err != nil {
@@ -207,5 +211,17 @@ func TestFault15NothingSecretIsTold(t *testing.T) {
 	}
 	if lines < 100 {
 		t.Errorf("the log has %d lines: it is not at debug", lines)
+	}
+	if err := p.stop(); err != nil {
+		t.Error(err)
+	}
+	spans := receiver.Spans()
+	for _, span := range spans {
+		if found := told(span.String()); len(found) > 0 {
+			t.Errorf("the traces tell %v: %.600v", found, span)
+		}
+	}
+	if names := otlptest.Names(spans); len(spans) < 100 || !slices.Contains(names, "chat fine.") || !slices.Contains(names, "plugin search") {
+		t.Errorf("there are %d spans: %q", len(spans), names)
 	}
 }

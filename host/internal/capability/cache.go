@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/patchbay-run/patchbay/host/internal/cache"
+	"github.com/patchbay-run/patchbay/host/internal/trace"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
@@ -38,13 +39,17 @@ func (k *keeper) check(in *wasm.Operation) error {
 }
 
 func (k *keeper) get(in *wasm.Operation, _ func(*wasm.Reply, error)) (*wasm.Reply, wasm.Session, error) {
+	span := trace.Cache(in.Context, "get")
 	if err := k.check(in); err != nil {
-		return nil, nil, err
+		return nil, nil, kept(span, err)
 	}
-	return reply(k.space.Get(in.Name)), nil, nil
+	return told(span, reply(k.space.Get(in.Name))), nil, nil
 }
 
-func (k *keeper) put(in *wasm.Operation) error {
+func (k *keeper) put(in *wasm.Operation) (err error) {
+	if span := trace.Cache(in.Context, "put"); span != nil {
+		defer func() { _ = kept(span, err) }()
+	}
 	if err := k.check(in); err != nil {
 		return err
 	}
@@ -57,7 +62,10 @@ func (k *keeper) put(in *wasm.Operation) error {
 	return nil
 }
 
-func (k *keeper) remove(in *wasm.Operation) error {
+func (k *keeper) remove(in *wasm.Operation) (err error) {
+	if span := trace.Cache(in.Context, "delete"); span != nil {
+		defer func() { _ = kept(span, err) }()
+	}
 	if err := k.check(in); err != nil {
 		return err
 	}
@@ -66,8 +74,9 @@ func (k *keeper) remove(in *wasm.Operation) error {
 }
 
 func (k *keeper) once(in *wasm.Operation, later func(*wasm.Reply, error)) (*wasm.Reply, wasm.Session, error) {
+	span := trace.Cache(in.Context, "once")
 	if err := k.check(in); err != nil {
-		return nil, nil, err
+		return nil, nil, kept(span, err)
 	}
 	ask := cache.Ask{
 		NoCache: in.Flags&abi.OpNoCache != 0,
@@ -75,21 +84,27 @@ func (k *keeper) once(in *wasm.Operation, later func(*wasm.Reply, error)) (*wasm
 		Here:    in.Alone,
 		Lead:    milliseconds(in.Arg64),
 	}
-	r, ticket := k.space.Once(in.Name, ask, func(r cache.Result) { later(reply(r), nil) })
+	r, ticket := k.space.Once(in.Name, ask, func(r cache.Result) { later(told(span, reply(r)), nil) })
 	switch {
 	case ticket == nil:
-		return reply(r), nil, nil
+		return told(span, reply(r)), nil, nil
 	case r.State == cache.Waiting:
-		return nil, lease{ticket}, nil
+		return nil, lease{ticket, span}, nil
 	}
-	return reply(r), lease{ticket}, nil
+	return told(span, reply(r)), lease{ticket, span}, nil
 }
 
 // lease is a caller's turn to compute, or its wait for one.
-type lease struct{ ticket *cache.Ticket }
+type lease struct {
+	ticket *cache.Ticket
+	span   *trace.Span // of the wait; ended already for who computes
+}
 
 // Tell is CACHE_PUT with the operation's id: what came of the computation.
 func (l lease) Tell(in *wasm.Operation) (over bool, err error) {
+	if span := trace.Cache(in.Context, "put"); span != nil {
+		defer func() { _ = kept(span, err) }()
+	}
 	heard := false
 	switch {
 	case in.Code != abi.OpCachePut:
@@ -106,7 +121,10 @@ func (l lease) Tell(in *wasm.Operation) (over bool, err error) {
 }
 
 // End lets somebody else have the turn.
-func (l lease) End() { l.ticket.Drop() }
+func (l lease) End() {
+	l.ticket.Drop()
+	l.span.End()
+}
 
 // keep is how long CACHE_PUT wants its value kept.
 func keep(in *wasm.Operation) cache.Keep {
@@ -115,6 +133,45 @@ func keep(in *wasm.Operation) cache.Keep {
 
 // milliseconds is a duration from the guest, at most the 49 days that an arg of 32 bits can say.
 func milliseconds(n uint64) time.Duration { return time.Duration(min(n, 1<<32-1)) * time.Millisecond }
+
+// told ends the span of an operation with what came of it.
+func told(span *trace.Span, r *wasm.Reply) *wasm.Reply {
+	if span != nil {
+		span.Result(result(r.Status))
+		span.End()
+	}
+	return r
+}
+
+// kept ends the span of an operation that has no result but an error, if any.
+func kept(span *trace.Span, err error) error {
+	if span != nil {
+		if err != nil {
+			span.Fail(codeWord(err), "")
+		}
+		span.End()
+	}
+	return err
+}
+
+// result is a status of the cache in a word.
+func result(status int) string {
+	switch status {
+	case abi.CacheHit:
+		return "hit"
+	case abi.CacheStale:
+		return "stale"
+	case abi.CacheShared:
+		return "shared"
+	case abi.CacheLead:
+		return "lead"
+	case abi.CacheBusy:
+		return "busy"
+	case abi.CacheFailed:
+		return "failed"
+	}
+	return "miss"
+}
 
 func reply(r cache.Result) *wasm.Reply {
 	out := &wasm.Reply{Data: r.Data, Arg: uint32(min(r.Age.Milliseconds(), 1<<32-1))}

@@ -11,6 +11,7 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/config"
 	"github.com/patchbay-run/patchbay/host/internal/events"
 	"github.com/patchbay-run/patchbay/host/internal/topics"
+	"github.com/patchbay-run/patchbay/host/internal/trace"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
@@ -25,6 +26,7 @@ type Parts struct {
 	Cache     *cache.Cache
 	Topics    *topics.Board // nil: nothing can be published
 	Events    *events.Log
+	Traces    *trace.Tracer // nil is off
 }
 
 // Host lends the parts that are in force. A call uses those it began with.

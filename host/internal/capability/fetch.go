@@ -40,24 +40,26 @@ func (f *fetch) do(ctx context.Context, in *wasm.Operation) (*wasm.Reply, error)
 	}
 	head := newHeadContext(ctx, timeout)
 	h := &hop{target: t, fields: in.Fields, body: in.Body, stream: in.Stream, secret: in.Name}
-	reply, err := f.follow(head, in, h, redirects)
+	x := f.watch(ctx, in, h)
+	reply, err := f.follow(head, in, h, x, redirects)
 	head.headArrived()
 	if err != nil {
 		head.cancel(nil)
+		x.end(err)
 		return nil, err
 	}
-	return reply, nil
+	return x.answered(reply), nil
 }
 
 // follow makes the call and goes where it is redirected to, as far as the guest wants it.
-func (f *fetch) follow(head *headContext, in *wasm.Operation, h *hop, redirects int) (*wasm.Reply, error) {
+func (f *fetch) follow(head *headContext, in *wasm.Operation, h *hop, x *exchange, redirects int) (*wasm.Reply, error) {
 	parts := f.host.Parts()
 	for n := 0; ; n++ {
 		grant, err := f.allow(in, parts, h)
 		if err != nil {
 			return nil, err
 		}
-		resp, err := f.call(head, in, parts, h, grant)
+		resp, err := f.call(head, in, parts, h, x, grant)
 		if errors.Is(err, upstream.ErrBlocked) {
 			return nil, f.blocked(in, h, err)
 		}
@@ -132,7 +134,7 @@ func (f *fetch) reply(parts *Parts, h *hop, resp *http.Response, cancel context.
 	return &wasm.Reply{Status: resp.StatusCode, Fields: fields, Body: b, Length: length}, nil
 }
 
-func (f *fetch) call(ctx context.Context, in *wasm.Operation, parts *Parts, h *hop, grant *config.Fetch) (*http.Response, error) {
+func (f *fetch) call(ctx context.Context, in *wasm.Operation, parts *Parts, h *hop, x *exchange, grant *config.Fetch) (*http.Response, error) {
 	t := h.target
 	var named *upstream.Upstream
 	to := *t.url
@@ -158,11 +160,12 @@ func (f *fetch) call(ctx context.Context, in *wasm.Operation, parts *Parts, h *h
 		return nil, f.refuse(in, fmt.Sprintf("plugin %q: %v", f.plugin.Name, err))
 	}
 	setBody(req, h)
+	req = x.allowed(req, t, grant)
 	if named == nil {
 		return parts.Upstreams.Shared().Do(req, upstream.Policy{Private: grant.Private, Owner: f.plugin.Name})
 	}
 	if abi.Get(in.Fields, ":idempotent") == "1" {
-		req = req.WithContext(upstream.Idempotent(ctx))
+		req = req.WithContext(upstream.Idempotent(req.Context()))
 	}
 	return named.Do(req, upstream.Policy{})
 }

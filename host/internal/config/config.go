@@ -12,6 +12,7 @@ type Config struct {
 	Auth      KeyAuth             `yaml:"auth"`
 	Admin     Admin               `yaml:"admin"`
 	Log       Log                 `yaml:"log"`
+	Traces    Traces              `yaml:"traces"`
 	Live      Live                `yaml:"live"`
 	Demo      Demo                `yaml:"demo"`
 	CacheDir  string              `yaml:"cache_dir"` // compiled plugins; "" is the user's cache folder
@@ -79,6 +80,22 @@ type Log struct {
 	Access bool   `yaml:"access"` // one line for each request
 	Client bool   `yaml:"client"` // with the client's address
 	Buffer Bytes  `yaml:"buffer"` // lines that wait to be written; more are dropped and counted
+}
+
+// Traces says where OpenTelemetry spans go and which there are. Without an endpoint there are none.
+type Traces struct {
+	Endpoint    string            `yaml:"endpoint"`     // of an OTLP receiver, http:// or https://; "" is none
+	Protocol    string            `yaml:"protocol"`     // grpc, http/protobuf
+	Headers     map[string]string `yaml:"headers"`      // that go with each batch; the values are secrets, an empty one is not sent
+	Insecure    bool              `yaml:"insecure"`     // headers may travel over plain http
+	CA          string            `yaml:"ca"`           // PEM file of whom to trust; "" is what the system trusts
+	Sample      float64           `yaml:"sample"`       // 0 to 1, the share of the traces that begin here
+	Join        bool              `yaml:"join"`         // take up a request's traceparent, and with it whether to sample
+	Propagate   string            `yaml:"propagate"`    // upstreams, all, none: to whom a call's traceparent goes
+	ServiceName string            `yaml:"service_name"` // the resource attribute service.name
+	Resource    map[string]string `yaml:"resource"`     // more resource attributes
+	Queue       int               `yaml:"queue"`        // spans that wait to be sent; more are dropped
+	Timeout     time.Duration     `yaml:"timeout"`      // of one batch, repetitions included, and of the rest at the end
 }
 
 // Live is the websocket feed.

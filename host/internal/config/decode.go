@@ -62,15 +62,23 @@ func wrongTypes(err error) []*wrongType {
 	return []*wrongType{{path: parseName(named.Name()), want: w.want, got: w.got}}
 }
 
-// parseName turns mapstructure's upstreams[gpustack].endpoints[0] into a path. The names in
-// brackets hold no bracket or dot: fileReader lets only isName pass.
+// parseName turns mapstructure's upstreams[gpustack].endpoints[0] into a path. What stands in brackets may hold dots, as the names of
+// resource attributes do.
 func parseName(name string) path {
 	var p path
-	for _, part := range strings.FieldsFunc(name, func(r rune) bool { return r == '.' || r == '[' }) {
-		step, bracketed := strings.CutSuffix(part, "]")
-		if _, err := strconv.Atoi(step); bracketed && err == nil {
-			step = "[" + step + "]"
+	for name != "" {
+		var step string
+		if inside, ok := strings.CutPrefix(name, "["); ok {
+			step, name, _ = strings.Cut(inside, "]")
+			if _, err := strconv.Atoi(step); err == nil {
+				step = "[" + step + "]"
+			}
+		} else if end := strings.IndexAny(name, ".["); end >= 0 {
+			step, name = name[:end], name[end:]
+		} else {
+			step, name = name, ""
 		}
+		name = strings.TrimPrefix(name, ".")
 		p = p.key(step)
 	}
 	return p

@@ -22,6 +22,17 @@ func Default() *Config {
 		Auth:  KeyAuth{Keys: []Key{}},
 		Admin: Admin{Listen: "127.0.0.1:8001"},
 		Log:   Log{Level: "info", Format: "text", Access: true, Buffer: MiB},
+		Traces: Traces{
+			Protocol:    "grpc",
+			Headers:     map[string]string{},
+			Sample:      1,
+			Join:        true,
+			Propagate:   "upstreams",
+			ServiceName: "patchbay",
+			Resource:    map[string]string{},
+			Queue:       4096,
+			Timeout:     10 * time.Second,
+		},
 		Live: Live{
 			MaxClients:    10000,
 			MaxPerAddress: 256,

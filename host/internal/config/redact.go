@@ -20,6 +20,13 @@ func (c *Config) Redacted() map[string]any {
 	for _, key := range out["auth"].(map[string]any)["keys"].([]any) {
 		key.(map[string]any)["hash"] = hidden
 	}
+	traces := out["traces"].(map[string]any)
+	traces["endpoint"] = redact(traces["endpoint"])
+	for name, value := range traces["headers"].(map[string]any) {
+		if value != "" {
+			traces["headers"].(map[string]any)[name] = hidden
+		}
+	}
 	for _, upstream := range out["upstreams"].(map[string]any) {
 		u := upstream.(map[string]any)
 		u["endpoints"] = redact(u["endpoints"])

@@ -22,6 +22,7 @@ func validate(c *Config, layers []*layer, readable bool, r *report) {
 	v.auth()
 	v.admin()
 	v.rest()
+	v.traces()
 	v.upstreams()
 	v.secrets()
 	v.plugins()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/patchbay-run/patchbay/host/internal/plugin"
 	"github.com/patchbay-run/patchbay/host/internal/telemetry"
+	"github.com/patchbay-run/patchbay/host/internal/trace"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 )
 
@@ -64,9 +65,12 @@ type swapsKey struct{}
 // ServeHTTP has the plugin answer.
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	telemetry.SetRoute(r.Context(), e.pattern)
-	telemetry.SetPlugin(r.Context(), e.generation.Config.Name, e.generation.Manifest.Version)
-	fields, err := e.fields(r)
+	g := e.generation
+	telemetry.SetPlugin(r.Context(), g.Config.Name, g.Manifest.Version)
+	ctx, span := trace.Plugin(r.Context(), g.Config.Name, g.Manifest.Version, g.Config.Isolation)
+	fields, err := e.fields(ctx, r)
 	if err != nil {
+		endSpan(span, err)
 		e.handler.fail(w, r, e.generation.Config.Name, err)
 		return
 	}
@@ -82,7 +86,8 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		req.Body = &body{request: r, ctl: http.NewResponseController(w)}
 	}
 	out := &sink{w: w, endpoint: e, head: r.Method == http.MethodHead}
-	err = e.generation.Serve(r.Context(), req, out)
+	err = g.Serve(ctx, req, out)
+	endSpan(span, err)
 	switch {
 	case err == nil:
 	case errors.Is(err, wasm.ErrDraining):

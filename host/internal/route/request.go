@@ -13,6 +13,7 @@ import (
 
 	"github.com/patchbay-run/patchbay/host/internal/server"
 	"github.com/patchbay-run/patchbay/host/internal/telemetry"
+	"github.com/patchbay-run/patchbay/host/internal/trace"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
@@ -34,7 +35,7 @@ func harmless(name string) bool {
 }
 
 // fields describes a request to the guest; sdk/ABI.md, section 7.
-func (e *endpoint) fields(r *http.Request) ([]abi.Field, error) {
+func (e *endpoint) fields(ctx context.Context, r *http.Request) ([]abi.Field, error) {
 	fields := make([]abi.Field, 0, 8+len(e.params)+len(r.Header))
 	client := ""
 	if addr := server.ClientAddr(r); addr.IsValid() {
@@ -51,8 +52,15 @@ func (e *endpoint) fields(r *http.Request) ([]abi.Field, error) {
 	for _, name := range e.params {
 		fields = append(fields, abi.Field{Name: ":param." + name, Value: r.PathValue(name)})
 	}
+	traced := trace.Of(ctx)
+	if traced.Parent != "" { // the plugin's own place in the trace, not its client's
+		fields = append(fields, abi.Field{Name: "traceparent", Value: traced.Parent})
+	}
+	if traced.State != "" {
+		fields = append(fields, abi.Field{Name: "tracestate", Value: traced.State})
+	}
 	for name, values := range r.Header {
-		if !harmless(name) && !e.headers[name] {
+		if !harmless(name) && !e.headers[name] || traced.Parent != "" && (name == "Traceparent" || name == "Tracestate") {
 			continue
 		}
 		lower := strings.ToLower(name)

@@ -291,6 +291,7 @@ func (t *try) send() (resp *http.Response, v verdict, err error) {
 		t.c.now = time.Now()
 		v = t.u.judge(resp, err)
 		t.u.note(m, v, took, t.c.now)
+		observe(t.req.Context(), m.key.addr, resp, err)
 		if n == maxFailover || !dialFailed(err) || !t.replayable() {
 			return resp, v, err
 		}

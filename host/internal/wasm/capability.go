@@ -18,6 +18,9 @@ type Operation struct {
 	Name      string
 	Timeout   time.Duration // until the reply; 0 is the capability's own limit
 
+	// Context is of the request, for what is known of it; nil for the worker's own. For a Quick.
+	Context context.Context
+
 	// Alone says that the guest's worker serves this one request: nothing that it begins goes on after it. For a Quick.
 	Alone bool
 

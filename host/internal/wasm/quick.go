@@ -20,7 +20,7 @@ func (w *worker) quick(o *abi.Op, q Quick, block, body []byte, name string) abi.
 		in.Body = bytes.Clone(body)
 	}
 	if c := w.call(o.Request); c != nil {
-		in.RequestID = c.req.ID
+		in.RequestID, in.Context = c.req.ID, c.ctx
 	} else if o.Request != 0 {
 		return abi.NotFound
 	}
