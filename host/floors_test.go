@@ -29,7 +29,7 @@ func floors() map[string]int {
 		{"host/internal/config", "sdk/go/abi", "web", "host/internal/wasm/format"},
 		{
 			"host/internal/upstream", "host/internal/admission", "host/internal/cache", "host/internal/telemetry",
-			"host/internal/server", "host/internal/coordinate", "host/internal/demo",
+			"host/internal/server", "host/internal/coordinate", "host/internal/demo", "host/internal/handover",
 			"host/internal/wasm/meter", "host/internal/wasm/snapshot", "host/internal/wasm/turns",
 		},
 		{"host/internal/wasm"},
