@@ -95,21 +95,21 @@ func (l *life) serving() {
 		return
 	}
 	l.sockets.Close()
-	l.tell("READY=1")
+	l.told(l.notifier.Send("READY=1"))
 }
 
 // stopping is called when the end begins; successor is who goes on, or 0.
 func (l *life) stopping(successor int) {
 	if successor == 0 {
-		l.tell("STOPPING=1")
+		l.told(l.notifier.Send("STOPPING=1"))
 		return
 	}
-	l.tell(fmt.Sprintf("MAINPID=%d", successor))
+	l.told(l.notifier.SendLast(fmt.Sprintf("MAINPID=%d", successor)))
 }
 
-func (l *life) tell(what string) {
-	if err := l.notifier.Send(what); err != nil {
-		l.log.Warn("systemd was not told", "what", what, "error", err)
+func (l *life) told(err error) {
+	if err != nil {
+		l.log.Warn("systemd does not know", "error", err)
 	}
 }
 

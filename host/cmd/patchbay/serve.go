@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -107,23 +109,31 @@ func (p *process) run(ctx context.Context, flags *configFlags, pidFile string) (
 	log.SetOutput(aside{logger})
 	life := &life{sockets: sockets, notifier: handover.NewNotifier(environ), pidFile: pidFile, log: logger}
 	defer life.close()
-	a, err := app.New(ctx, app.Options{
-		Config: o, Version: version(), Log: logger,
-		Sockets: sockets, Successor: handover.Command{Args: os.Args, Env: environ}, Replace: signals.replace(logger),
-		Serving: life.serving, Stopping: life.stopping,
-	})
-	if err != nil {
-		return err
-	}
-	p.collectLess()
+	var running atomic.Pointer[app.App]
 	ended := make(chan error, 1)
-	go func() { ended <- a.Run(ctx, signals.reload) }()
+	go func() {
+		a, err := app.New(ctx, app.Options{
+			Config: o, Version: version(), Log: logger,
+			Sockets: sockets, Successor: handover.Command{Args: os.Args, Env: environ}, Replace: signals.replace(logger),
+			Serving: life.serving, Stopping: life.stopping,
+		})
+		if err != nil {
+			ended <- err
+			return
+		}
+		running.Store(a)
+		p.collectLess()
+		ended <- a.Run(ctx, signals.reload)
+	}()
 	select {
 	case err := <-ended:
 		return err
 	case <-signals.again:
+	}
+	if a := running.Load(); a != nil {
 		return fmt.Errorf("a second signal ended it at once: %d requests were cut off", a.InFlight())
 	}
+	return errors.New("a second signal ended it at once, before it served")
 }
 
 // collectLess lets the heap grow to four times what lives in it before it is collected, unless GOGC says otherwise: the heap is

@@ -153,7 +153,7 @@ func (n *node) says(text string) {
 	n.until("the log says "+text, func() bool { return strings.Contains(n.log(), text) })
 }
 
-// ended waits for a process, and gives its exit code.
+// ended waits for a process, and gives its exit code; -1 when another process has read it, the one that started it.
 func (n *node) ended(pid int) int {
 	n.Helper()
 	if pid == n.first.Process.Pid {
@@ -163,19 +163,28 @@ func (n *node) ended(pid int) int {
 		}
 		return n.first.ProcessState.ExitCode()
 	}
-	var status unix.WaitStatus
+	code := -1
 	n.until(fmt.Sprint("process ", pid, " ends"), func() bool {
-		got, err := unix.Wait4(pid, &status, unix.WNOHANG, nil)
-		return got == pid || err == unix.ECHILD && syscall.Kill(pid, 0) != nil
+		var status unix.WaitStatus
+		got, _ := unix.Wait4(pid, &status, unix.WNOHANG, nil)
+		if got == pid {
+			code = status.ExitStatus()
+		}
+		return got == pid || syscall.Kill(pid, 0) != nil
 	})
-	return status.ExitStatus()
+	return code
 }
 
 // replace has the program replaced, and gives the number of the process that goes.
 func (n *node) replace() int {
 	n.Helper()
+	const told = "the new process serves"
+	times := strings.Count(n.log(), told)
 	old := n.signal(syscall.SIGUSR2)
-	n.until("a new process serves", func() bool { now := n.pid(); return now != old && now > 0 })
+	n.until("a new process serves", func() bool {
+		now := n.pid()
+		return now != old && now > 0 && strings.Count(n.log(), told) > times
+	})
 	return old
 }
 
@@ -258,7 +267,7 @@ func (n *node) feed() (gone chan int) {
 }
 
 func TestStopInSteps(t *testing.T) {
-	n := install(t, "stop_delay: 1s")
+	n := install(t, "stop_delay: 2s")
 	n.start(nil, nil)
 	rest, gone := n.stream(), n.feed()
 	if status, _, last := n.get("/readyz"); status != 200 || last {
@@ -476,6 +485,29 @@ func TestReplaceThatFailsChangesNothing(t *testing.T) {
 	if code := n.ended(pid); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
+}
+
+// TestReplaceTwiceDuringAStream: a process that finishes something is not in the way of the next, and goes when it is told to.
+func TestReplaceTwiceDuringAStream(t *testing.T) {
+	n := install(t, "drain_timeout: 10ms\nupgrade_drain: 10m")
+	n.start(nil, nil)
+	whole := n.stream()
+	first := n.replace()
+	cut := n.stream()
+	second := n.replace()
+	if err := syscall.Kill(second, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	n.ended(second)
+	n.says("1 requests were still running after server.drain_timeout (10ms)")
+	if text, err := cut(); err == nil || strings.Contains(text, "[DONE]") {
+		t.Errorf("the stream was not cut: %v", err)
+	}
+	n.whole(whole)
+	if code := n.ended(first); code != 0 {
+		t.Errorf("the process whose stream ended by itself ended with %d", code)
+	}
+	n.ended(n.signal(syscall.SIGTERM))
 }
 
 // TestReplaceWithAnotherAddress: a setting of the listeners takes effect, too.

@@ -92,10 +92,13 @@ func (a *App) leave(ctx context.Context, r *running) {
 			a.admin.Drain(server.Drain{Requests: adminDrain})
 			return
 		case <-ctx.Done():
-			a.stop(ctx, r)
+			a.stop(r)
 			return
 		case <-a.options.Replace:
 			pid, err := a.replace(ctx, r)
+			if ctx.Err() != nil && err != nil {
+				continue // it was told to stop meanwhile
+			}
 			if err != nil {
 				a.log.Error("the server was not replaced and serves on", "error", err)
 				continue
@@ -107,14 +110,14 @@ func (a *App) leave(ctx context.Context, r *running) {
 }
 
 // stop lets the load balancer see that the server is about to go, then lets nobody new in, then waits for who is there.
-func (a *App) stop(ctx context.Context, r *running) {
+func (a *App) stop(r *running) {
 	began := time.Now()
 	a.leaving.Store(&began)
 	r.endWatch()
 	a.server.LastAnswers()
-	a.options.stopping(0)
 	a.log.Info("stopping", "stop_delay", r.config.StopDelay, "drain_timeout", r.config.DrainTimeout,
 		"in_flight", a.tracker.InFlight(), "connections", a.server.Connections(), "feed_clients", a.hub.Clients())
+	a.options.stopping(0)
 	select {
 	case <-time.After(r.config.StopDelay):
 	case <-r.failed.Done():

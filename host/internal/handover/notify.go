@@ -27,10 +27,14 @@ func NewNotifier(environ []string) Notifier {
 	return n
 }
 
-// Send sends assignments such as READY=1 and returns when systemd has read them. A message of a process that has ended
-// meanwhile would be dropped, since nobody could say whose it was: so MAINPID=, the last thing that a process says, must not
-// be left in the socket.
-func (n Notifier) Send(assignments ...string) error {
+// Send sends assignments such as READY=1.
+func (n Notifier) Send(assignments ...string) error { return n.send(false, assignments) }
+
+// SendLast is Send for what a process says before it ends. It returns when systemd has read it: a message of a process that is
+// gone is dropped, since nobody can say whose it was, and MAINPID= must not be.
+func (n Notifier) SendLast(assignments ...string) error { return n.send(true, assignments) }
+
+func (n Notifier) send(wait bool, assignments []string) error {
 	if n.socket == "" {
 		return nil
 	}
@@ -42,6 +46,9 @@ func (n Notifier) Send(assignments ...string) error {
 	_ = conn.SetDeadline(time.Now().Add(barrierTimeout))
 	if _, err := conn.Write([]byte(strings.Join(assignments, "\n"))); err != nil {
 		return fmt.Errorf("notify systemd: %w", err)
+	}
+	if !wait {
+		return nil
 	}
 	if err := barrier(conn); err != nil {
 		return fmt.Errorf("notify systemd: wait until it has read: %w", err)

@@ -49,10 +49,10 @@ func read(t *testing.T, conn *net.UnixConn) string {
 	return string(text[:n])
 }
 
-func TestSendReturnsWhenSystemdHasRead(t *testing.T) {
+func TestSendLastReturnsWhenSystemdHasRead(t *testing.T) {
 	conn, n := manager(t)
 	sent := make(chan error, 1)
-	go func() { sent <- n.Send("MAINPID=7", "STATUS=x") }()
+	go func() { sent <- n.SendLast("MAINPID=7", "STATUS=x") }()
 	if got := read(t, conn); got != "MAINPID=7\nSTATUS=x" {
 		t.Errorf("systemd read %q", got)
 	}
@@ -66,6 +66,16 @@ func TestSendReturnsWhenSystemdHasRead(t *testing.T) {
 	}
 	if err := <-sent; err != nil {
 		t.Error(err)
+	}
+}
+
+func TestSend(t *testing.T) {
+	conn, n := manager(t)
+	if err := n.Send("READY=1"); err != nil { // nobody has read it yet
+		t.Error(err)
+	}
+	if got := read(t, conn); got != "READY=1" {
+		t.Errorf("systemd read %q", got)
 	}
 }
 

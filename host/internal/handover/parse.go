@@ -54,7 +54,7 @@ func parse(environ []string, pid, ppid int) (plan, error) {
 	if get("LISTEN_PID") == "" || get("LISTEN_FDS") == "" {
 		return plan{}, nil
 	}
-	if n, err := strconv.Atoi(get("LISTEN_PID")); err != nil || n != pid {
+	if get("LISTEN_PID") != strconv.Itoa(pid) {
 		return plan{}, nil // another process's, of which we are perhaps a child
 	}
 	return parseSystemd(get("LISTEN_FDS"), get("LISTEN_FDNAMES"))
@@ -85,7 +85,7 @@ func parseNote(text string, ppid int) (plan, error) {
 		return plan{}, fmt.Errorf("%s is not what a patchbay process writes: unset it", variable)
 	}
 	if n.From != ppid {
-		return plan{}, fmt.Errorf("%s is from process %d, and this is a child of %d: that process has ended, or the variable was left over; unset it", variable, n.From, ppid)
+		return plan{}, fmt.Errorf("%s is from process %d, and this is a child of %d: that process has ended, or a script in between does not exec this one, or the variable was left over", variable, n.From, ppid)
 	}
 	if len(n.Sockets) > maxSockets {
 		return plan{}, fmt.Errorf("%s has %d sockets, at most %d are taken", variable, len(n.Sockets), maxSockets)

@@ -42,14 +42,7 @@ func (s *Sockets) Replace(ctx context.Context, c Command) (pid int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("start %s: %w", program, err)
 	}
-	ended := make(chan error, 1)
-	go func() {
-		state, err := process.Wait()
-		if err == nil {
-			err = errors.New(state.String())
-		}
-		ended <- err
-	}()
+	child := watch(process)
 	said := make(chan string, 1)
 	go func() {
 		b, _ := io.ReadAll(io.LimitReader(r, maxWords))
@@ -57,31 +50,63 @@ func (s *Sockets) Replace(ctx context.Context, c Command) (pid int, err error) {
 	}()
 	select {
 	case text := <-said:
-		if text == readyWord {
-			return process.Pid, nil // ended's goroutine reaps it, if this process lives longer
-		}
-		state := end(process, ended)
-		if text == "" {
-			return 0, fmt.Errorf("the new process %d (%s) has not become ready: %w", process.Pid, program, state)
-		}
-		return 0, fmt.Errorf("the new process %d (%s) cannot serve: %s", process.Pid, program, text)
+		return child.judge(program, text)
+	case <-child.ended:
+		// What it said last is in the pipe, which may be open still if it had children.
+		_ = r.SetReadDeadline(time.Now())
+		return child.judge(program, <-said)
 	case <-ctx.Done():
-		_ = r.Close()
-		_ = end(process, ended)
+		_ = r.SetReadDeadline(time.Now())
+		if text := <-said; text == readyWord { // just in time: both accept connections already
+			return child.judge(program, text)
+		}
+		child.end()
 		return 0, fmt.Errorf("the new process %d (%s) was not ready in time: %w", process.Pid, program, context.Cause(ctx))
 	}
 }
 
-// end has a process end, and returns how it did.
-func end(p *os.Process, ended <-chan error) error {
-	_ = p.Signal(syscall.SIGTERM)
+// child is a process that this one started.
+type child struct {
+	*os.Process
+	ended chan struct{} // closed when it has
+	state error         // how; to be read after ended
+}
+
+// watch waits for p, for as long as this process lives.
+func watch(p *os.Process) *child {
+	c := &child{Process: p, ended: make(chan struct{})}
+	go func() {
+		defer close(c.ended)
+		state, err := p.Wait()
+		if c.state = err; err == nil {
+			c.state = errors.New(state.String())
+		}
+	}()
+	return c
+}
+
+// judge takes the process's word, and ends it if that is not that it is ready.
+func (c *child) judge(program, text string) (pid int, err error) {
+	if text == readyWord {
+		return c.Pid, nil
+	}
+	c.end()
+	if text == "" {
+		return 0, fmt.Errorf("the new process %d (%s) has not become ready: %w", c.Pid, program, c.state)
+	}
+	return 0, fmt.Errorf("the new process %d (%s) cannot serve: %s", c.Pid, program, text)
+}
+
+// end returns when the process has ended.
+func (c *child) end() {
+	_ = c.Signal(syscall.SIGTERM)
 	select {
-	case err := <-ended:
-		return err
+	case <-c.ended:
+		return
 	case <-time.After(killGrace):
 	}
-	_ = p.Kill()
-	return <-ended
+	_ = c.Kill()
+	<-c.ended
 }
 
 // environ is what a new process gets: c's variables and the note.
