@@ -40,8 +40,16 @@ func (a *App) finish() {
 	ctx, cancel := context.WithTimeout(context.Background(), lastTimeout)
 	defer cancel()
 	for i := len(a.last) - 1; i >= 0; i-- {
-		if err := a.last[i].do(ctx); err != nil {
-			a.log.Warn("at the end: "+a.last[i].name, "error", err)
+		done := make(chan error, 1)
+		go func() { done <- a.last[i].do(ctx) }()
+		var err error
+		select {
+		case err = <-done:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		if err != nil {
+			a.log.Warn("a last step was not taken", "step", a.last[i].name, "error", err)
 		}
 	}
 }

@@ -13,8 +13,12 @@ import (
 	"time"
 )
 
-// killGrace is how long a new process that is not wanted any more may take to end by itself.
-const killGrace = 5 * time.Second
+const (
+	// killGrace is how long a new process that is not wanted any more may take to end by itself.
+	killGrace = 5 * time.Second
+	// lastWords is how long is read what a process wrote before it ended.
+	lastWords = 100 * time.Millisecond
+)
 
 // Command is how a new process is started. It gets this one's working directory and standard streams.
 type Command struct {
@@ -53,10 +57,10 @@ func (s *Sockets) Replace(ctx context.Context, c Command) (pid int, err error) {
 		return child.judge(program, text)
 	case <-child.ended:
 		// What it said last is in the pipe, which may be open still if it had children.
-		_ = r.SetReadDeadline(time.Now())
+		_ = r.SetReadDeadline(time.Now().Add(lastWords))
 		return child.judge(program, <-said)
 	case <-ctx.Done():
-		_ = r.SetReadDeadline(time.Now())
+		_ = r.SetReadDeadline(time.Now().Add(lastWords))
 		if text := <-said; text == readyWord { // just in time: both accept connections already
 			return child.judge(program, text)
 		}

@@ -11,11 +11,11 @@ import (
 
 // Drain is how a server comes to its end. It accepts no more connections at once; what is open goes on for a time.
 type Drain struct {
-	// Idle is how long a connection between two requests, or before its first, may still send one. Its answer says
+	// Idle is how long each connection between two requests, or before its first, may still send one. The answer says
 	// Connection: close, so that the client does not come back on a connection that is about to go: a request that is
-	// sent while the server closes is lost. 0 closes them at once.
+	// sent while the server closes is lost. 0 closes idle connections at once.
 	Idle time.Duration
-	// Requests is how long requests may run, Idle included. Then they are cut off.
+	// Requests is how long all of it may take. Requests that still run are cut off then.
 	Requests time.Duration
 	// Setting is where Requests was set, for the error that says so; "" leaves it out.
 	Setting string
@@ -29,7 +29,7 @@ type ending struct {
 	begun    chan struct{} // closed by the first Drain
 	closed   chan struct{} // closed by Serve when nobody new is accepted
 	begin    sync.Once
-	idleOver context.Context // done when idle connections have had their time
+	idleOver context.Context // done when idle connections get no more time
 	requests context.Context // done when requests have
 	endIdle  context.CancelFunc
 	endAll   context.CancelFunc
@@ -52,7 +52,10 @@ func (s *Server) Drain(d Drain) {
 	e := s.ending
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.timers = append(e.timers, time.AfterFunc(d.Idle, e.endIdle), time.AfterFunc(d.Requests, e.endAll))
+	e.timers = append(e.timers, time.AfterFunc(d.Requests, e.endAll))
+	if d.Idle <= 0 || !e.at.IsZero() { // the first Drain's time is each connection's own
+		e.timers = append(e.timers, time.AfterFunc(d.Idle, e.endIdle))
+	}
 	if at := time.Now().Add(d.Requests); e.at.IsZero() || at.Before(e.at) {
 		e.drain, e.at = d, at
 	}

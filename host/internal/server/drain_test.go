@@ -86,7 +86,7 @@ func TestDrainGivesConnectionsTheirIdleTimeWhenTheyAreIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, err := server.New(server.Options{Config: settings(), Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_ = http.NewResponseController(w).Flush()
-			time.Sleep(4 * time.Second)
+			time.Sleep(20 * time.Second)
 			io.WriteString(w, "hello")
 		})})
 		if err != nil {
@@ -101,8 +101,12 @@ func TestDrainGivesConnectionsTheirIdleTimeWhenTheyAreIdle(t *testing.T) {
 		if resp, _ := c.answer(); resp.Close {
 			t.Error("its head was out before the drain")
 		}
-		time.Sleep(5 * time.Second)
+		time.Sleep(9 * time.Second)
+		start := time.Now()
 		c.last()
+		if took := time.Since(start); took < 20*time.Second {
+			t.Errorf("answered after %v", took)
+		}
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
@@ -227,7 +231,7 @@ func TestDrainFinishesHandshakes(t *testing.T) {
 	cert, pool := certificate(t)
 	synctest.Test(t, func(t *testing.T) {
 		c := settings()
-		c.TLS = cert
+		c.TLS, c.ReadHeaderTimeout = cert, 5*time.Second
 		s, ln, ended := begin(t, c)
 		early, mute := must(ln.dial()), must(ln.dial())
 		defer mute.Close()
