@@ -29,7 +29,7 @@ func floors() map[string]int {
 		{"host/internal/config", "sdk/go/abi", "web", "host/internal/wasm/format", "host/internal/events"},
 		{
 			"host/internal/upstream", "host/internal/admission", "host/internal/cache", "host/internal/topics", "host/internal/telemetry",
-			"host/internal/server", "host/internal/coordinate", "host/internal/demo", "host/internal/keys", "host/internal/logs", "host/internal/genai",
+			"host/internal/server", "host/internal/coordinate", "host/internal/demo", "host/internal/keys", "host/internal/logs", "host/internal/genai", "host/internal/handover",
 			"host/internal/wasm/meter", "host/internal/wasm/snapshot", "host/internal/wasm/turns",
 		},
 		{"host/internal/wasm", "host/internal/trace"},

@@ -23,6 +23,7 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/config"
 	"github.com/patchbay-run/patchbay/host/internal/events"
 	"github.com/patchbay-run/patchbay/host/internal/exposition"
+	"github.com/patchbay-run/patchbay/host/internal/handover"
 	"github.com/patchbay-run/patchbay/host/internal/keys"
 	"github.com/patchbay-run/patchbay/host/internal/live"
 	"github.com/patchbay-run/patchbay/host/internal/logs"
@@ -42,6 +43,13 @@ type Options struct {
 	Version string
 	Log     *slog.Logger
 	Lines   *logs.Log // where Log writes, so that its level follows the configuration and lost lines are counted; nil is neither
+
+	Sockets   *handover.Sockets // those that this process was handed; nil is none
+	Successor handover.Command  // how the process is started that takes this one's place
+	Replace   <-chan os.Signal  // a value has Run start it, and leave the sockets to it; nil never does
+
+	Serving  func()              // called once requests are answered; nil does nothing
+	Stopping func(successor int) // called when the end begins, with the number of the process that goes on, 0 when none does; nil does nothing
 }
 
 // App is a server. Make it with New; Run frees everything it holds, and so does Close when Run was never called.
@@ -49,6 +57,7 @@ type App struct {
 	options Options
 	log     *slog.Logger
 
+	sockets         *handover.Sockets
 	public, private net.Listener
 	engine          *wasm.Engine
 	demo            *demoUpstream
@@ -65,6 +74,8 @@ type App struct {
 	traces          *trace.Tracer // nil is off
 	hub             *live.Hub
 	server, admin   *server.Server
+	last            []lastStep                // Run's alone
+	leaving         atomic.Pointer[time.Time] // since when it stops; nil: it does not
 
 	reloading sync.Mutex // held by whoever makes the next state
 	state     atomic.Pointer[state]
@@ -108,11 +119,8 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.public, err = net.Listen("tcp", c.Server.Listen); err != nil {
-		return nil, fmt.Errorf("open server.listen: %w", err)
-	}
-	if a.private, err = net.Listen("tcp", c.Admin.Listen); err != nil {
-		return nil, fmt.Errorf("open admin.listen: %w", err)
+	if err := a.listen(c); err != nil {
+		return nil, err
 	}
 	if a.engine, err = wasm.Open(filepath.Join(dir, "compiled")); err != nil {
 		return nil, err
@@ -219,29 +227,29 @@ func (a *App) Addr() net.Addr { return a.public.Addr() }
 func (a *App) AdminAddr() net.Addr { return a.private.Addr() }
 
 // Run serves until ctx ends, then lets requests finish, and frees everything before it returns. A value on
-// reload has it look at the configuration and the plugins again; changes on disk do so too.
+// reload has it look at the configuration and the plugins again; changes on disk do so too. The error says so when requests
+// had to be cut off.
 func (a *App) Run(ctx context.Context, reload <-chan os.Signal) error {
 	defer a.Close()
 	watch := a.watchFiles()
 	defer watch.close()
-	a.log.Info("serving", "listen", a.public.Addr().String())
 
 	// What observes outlives the servers, so that the last request is still counted.
 	observing, stopObserving := context.WithCancel(context.WithoutCancel(ctx))
 	var observers errgroup.Group
 	observers.Go(func() error { return a.system.Run(observing) })
 	observers.Go(func() error { return a.estimator.Run(observing) })
-	defer func() {
+	a.atEnd("stop measuring", func(context.Context) error {
 		stopObserving()
-		_ = observers.Wait()
-	}()
+		return observers.Wait()
+	})
+	defer a.finish()
 
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return a.hub.Run(ctx) })
-	group.Go(func() error { return a.server.Serve(ctx, a.public) })
-	group.Go(func() error { return a.admin.Serve(ctx, a.private) })
-	group.Go(func() error { return watch.run(ctx, reload, a.Reload) })
-	return group.Wait()
+	parts := a.run(ctx, reload, watch)
+	a.log.Info("serving", "listen", a.public.Addr().String())
+	a.options.serving()
+	a.leave(ctx, parts)
+	return parts.group.Wait()
 }
 
 // Close frees what New made, in the reverse order. Run calls it.
@@ -323,6 +331,10 @@ func probe(pattern string, h http.Handler) http.Handler {
 
 // readyz says whether every plugin serves, and no more: the reasons are on the admin listener.
 func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
+	if _, stops := a.draining(); stops {
+		route.Error(w, r, http.StatusServiceUnavailable, "Draining: the server is about to stop")
+		return
+	}
 	if !a.Ready().Ready {
 		route.Error(w, r, http.StatusServiceUnavailable, "Not ready")
 		return

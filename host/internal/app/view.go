@@ -52,6 +52,10 @@ func (a *App) Config() map[string]any {
 func (a *App) Ready() admin.Readiness {
 	now := a.state.Load()
 	r := admin.Readiness{Ready: a.lifetime.Err() == nil}
+	if since, stops := a.draining(); stops {
+		r.Ready = false
+		r.Reasons = append(r.Reasons, admin.Reason{What: "server", Problem: "it drains: it was told to stop", Since: since})
+	}
 	if b := now.broken; b != nil {
 		r.Reasons = append(r.Reasons, admin.Reason{What: "configuration", Problem: b.text, Since: b.since})
 	}

@@ -34,7 +34,10 @@ type Server struct {
 	ReadTimeout       time.Duration `yaml:"read_timeout"`  // a request body that makes no progress
 	WriteTimeout      time.Duration `yaml:"write_timeout"` // a write that makes no progress
 	IdleTimeout       time.Duration `yaml:"idle_timeout"`
-	DrainTimeout      time.Duration `yaml:"drain_timeout"`
+	StopDelay         time.Duration `yaml:"stop_delay"`      // from the signal until nobody new is let in
+	DrainTimeout      time.Duration `yaml:"drain_timeout"`   // from then on, for requests that run
+	UpgradeTimeout    time.Duration `yaml:"upgrade_timeout"` // until a new process is ready
+	UpgradeDrain      time.Duration `yaml:"upgrade_drain"`   // for requests that run in the old one
 	TrustedProxies    []string      `yaml:"trusted_proxies"` // CIDR prefixes or addresses
 	CORS              CORS          `yaml:"cors"`
 	TLS               TLS           `yaml:"tls"`

@@ -149,7 +149,7 @@ func TestShippedConfigsTakeTheEnvironment(t *testing.T) {
 	}
 }
 
-// dev.yaml and container.yaml differ in the listeners, the cache folder and the plugins' folder.
+// dev.yaml and container.yaml differ in the listeners, the delay of a stop, the cache folder and the plugins' folder.
 func TestDevAndContainerAgree(t *testing.T) {
 	dev, err := config.Load(config.Options{File: configs + "dev.yaml"})
 	if err != nil {
@@ -162,6 +162,7 @@ func TestDevAndContainerAgree(t *testing.T) {
 	if container.Server.Listen != "0.0.0.0:8000" || container.Admin.Listen != "127.0.0.1:8001" || container.CacheDir != "/var/cache/patchbay" {
 		t.Errorf("container.yaml listens on %s and %s, and caches in %q", container.Server.Listen, container.Admin.Listen, container.CacheDir)
 	}
+	container.Server.StopDelay = dev.Server.StopDelay
 	container.Server.Listen, container.Admin.Listen, container.CacheDir = dev.Server.Listen, dev.Admin.Listen, dev.CacheDir
 	for i := range container.Plugins {
 		source, ok := strings.CutPrefix(container.Plugins[i].Source, "/app/")

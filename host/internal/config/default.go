@@ -16,6 +16,8 @@ func Default() *Config {
 			WriteTimeout:      30 * time.Second,
 			IdleTimeout:       120 * time.Second,
 			DrainTimeout:      30 * time.Second,
+			UpgradeTimeout:    time.Minute,
+			UpgradeDrain:      30 * time.Minute, // as long as a generation that was swapped may drain
 			TrustedProxies:    []string{},
 			CORS:              CORS{Origins: []string{"*"}},
 		},

@@ -24,7 +24,10 @@ func (v *validator) server() {
 	v.positive(p.key("read_timeout"), s.ReadTimeout)
 	v.positive(p.key("write_timeout"), s.WriteTimeout)
 	v.positive(p.key("idle_timeout"), s.IdleTimeout)
+	v.notNegative(p.key("stop_delay"), s.StopDelay)
 	v.notNegative(p.key("drain_timeout"), s.DrainTimeout) // zero: do not wait
+	v.positive(p.key("upgrade_timeout"), s.UpgradeTimeout)
+	v.notNegative(p.key("upgrade_drain"), s.UpgradeDrain)
 	for i, proxy := range s.TrustedProxies {
 		at := p.key("trusted_proxies").index(i)
 		_, prefixErr := netip.ParsePrefix(proxy)

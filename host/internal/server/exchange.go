@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/patchbay-run/patchbay/host/internal/config"
@@ -28,15 +29,17 @@ type exchange struct {
 	timers   bool          // deadlines are HTTP/2's
 	wrote    bool          // a final status is out
 	hijacked bool
+	last     *atomic.Bool // the answer is the last of its connection
 }
 
-func newExchange(w http.ResponseWriter, r *http.Request, conn *plainConn, c config.Server) *exchange {
+func newExchange(w http.ResponseWriter, r *http.Request, conn *plainConn, c config.Server, last *atomic.Bool) *exchange {
 	x := &exchange{
 		ResponseWriter: w,
 		ctl:            http.NewResponseController(w),
 		conn:           conn,
 		timeout:        c.WriteTimeout,
 		timers:         r.ProtoMajor == 2,
+		last:           last,
 	}
 	x.body = newBody(w, r, x.ctl, c)
 	return x
@@ -51,6 +54,9 @@ func (x *exchange) head(status int) {
 		return
 	}
 	x.wrote = true
+	if x.last.Load() && status != http.StatusSwitchingProtocols {
+		x.Header().Set("Connection", "close")
+	}
 	if !x.timers && status != http.StatusSwitchingProtocols && !x.body.settle(x.Header().Get("Connection") != "close") {
 		// What is left of the body must not be taken for the next request.
 		x.Header().Set("Connection", "close")

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 )
 
 // gate bounds the open connections of a listener. When it is full, the connection that has been
@@ -21,7 +22,10 @@ type gate struct {
 	room    *sync.Cond // a connection was closed or became idle, or the gate stopped
 	open    map[*conn]struct{}
 	idle    list.List // of *conn, the longest first
-	stopped bool
+	stopped bool      // accepts no more
+	closing bool      // closes what is idle at once
+	grace   time.Duration
+	empty   chan struct{} // closed when the last connection is; nil before the drain
 
 	hijacked handlers // connections that were given away and are open; their handlers may have returned
 }
@@ -63,10 +67,7 @@ func (g *gate) Accept() (net.Conn, error) {
 		g.mu.Lock()
 	}
 	defer g.mu.Unlock()
-	if g.stopped {
-		_ = nc.Close()
-		return nil, net.ErrClosed
-	}
+	// A client whose connection was taken is served, even if the gate has closed meanwhile.
 	g.open[c] = struct{}{}
 	c.place = g.idle.PushBack(c)
 	return c, nil
@@ -85,10 +86,46 @@ func (g *gate) Close() error {
 	return err
 }
 
-// stop is Close, and closes idle connections now and as they become idle.
+// drain closes connections that stay idle for the time of grace, from now on or from when they become idle. What it
+// returns is closed when none is left. The gate must have closed.
+func (g *gate) drain(grace time.Duration) <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.empty, g.grace = make(chan struct{}), grace
+	if len(g.open) == 0 {
+		close(g.empty)
+	}
+	for e := g.idle.Front(); e != nil; e = e.Next() {
+		g.closeLater(e)
+	}
+	return g.empty
+}
+
+// closeLater closes a connection that is idle until grace is over. It must be called under mu.
+func (g *gate) closeLater(place *list.Element) {
+	c := place.Value.(*conn)
+	time.AfterFunc(g.grace, func() {
+		g.mu.Lock()
+		still := c.place == place // an idle time has a place of its own
+		g.mu.Unlock()
+		if still {
+			_ = c.Close()
+		}
+	})
+}
+
+// stop closes idle connections now and as they become idle.
 func (g *gate) stop() {
-	_ = g.Close()
+	g.mu.Lock()
+	g.closing = true
+	g.mu.Unlock()
 	g.closeSome(func(c *conn) bool { return c.place != nil })
+}
+
+func (g *gate) count() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.open)
 }
 
 func (g *gate) closeAll() { g.closeSome(func(*conn) bool { return true }) }
@@ -117,11 +154,11 @@ func (g *gate) onState(nc net.Conn, state http.ConnState) {
 		plain.answering.Store(false)
 	}
 	g.mu.Lock()
-	stopped := g.stopped
 	if _, open := g.open[c]; state == http.StateHijacked && open && !c.given {
 		c.given = true
 		g.hijacked.enter()
 	}
+	closing := g.closing
 	switch state {
 	case http.StateActive, http.StateHijacked, http.StateClosed:
 		g.notIdle(c)
@@ -129,10 +166,13 @@ func (g *gate) onState(nc net.Conn, state http.ConnState) {
 		if _, open := g.open[c]; open && c.place == nil {
 			c.place = g.idle.PushBack(c)
 			g.room.Signal()
+			if g.empty != nil && !closing {
+				g.closeLater(c.place)
+			}
 		}
 	}
 	g.mu.Unlock()
-	if stopped && state == http.StateIdle {
+	if closing && state == http.StateIdle {
 		_ = c.Close()
 	}
 }
@@ -156,6 +196,13 @@ func (c *conn) Close() error {
 		delete(g.open, c)
 		if c.given {
 			g.hijacked.leave()
+		}
+		if g.empty != nil && len(g.open) == 0 {
+			select {
+			case <-g.empty:
+			default:
+				close(g.empty)
+			}
 		}
 		g.mu.Unlock()
 		g.room.Signal()

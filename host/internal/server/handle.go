@@ -27,7 +27,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	if len(s.proxies) > 0 {
 		r = r.WithContext(context.WithValue(r.Context(), clientKey, s.proxies.client(r)))
 	}
-	x := newExchange(w, r, conn, s.config)
+	x := newExchange(w, r, conn, s.config, &s.last)
 	if r.Body != nil && r.Body != http.NoBody {
 		if r == original { // net/http keeps it, and is to find its own body there
 			r = r.WithContext(r.Context())

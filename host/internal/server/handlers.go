@@ -28,6 +28,12 @@ func (h *handlers) leave() {
 	}
 }
 
+func (h *handlers) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.n
+}
+
 // wait reports whether all handlers returned before ctx was done.
 func (h *handlers) wait(ctx context.Context) bool {
 	h.mu.Lock()

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/patchbay-run/patchbay/host/internal/config"
@@ -52,11 +53,14 @@ type Server struct {
 	tls      *tls.Config // nil is plain HTTP
 	handlers handlers
 	once     sync.Once
+	ending   *ending
+	last     atomic.Bool // every answer is the last of its connection
+	gate     atomic.Pointer[gate]
 }
 
 // New checks the proxies and loads the certificate; nothing is opened and nothing needs closing.
 func New(o Options) (*Server, error) {
-	s := &Server{config: o.Config, next: o.Handler, log: o.Log, fail: o.Error, refused: o.Refused}
+	s := &Server{config: o.Config, next: o.Handler, log: o.Log, fail: o.Error, refused: o.Refused, ending: newEnding()}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -77,10 +81,11 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// Serve answers requests from ln, which it closes, until ctx is done or ln fails. Then it accepts
-// no more, closes idle connections, waits up to the drain time-out for requests to end, closes what
-// is left, hijacked connections too, and returns when the handlers have. The error is nil after an
-// orderly stop, and says so when requests had to be cut off.
+// Serve answers requests from ln, which it closes, until ctx is done, ln fails or Drain is called.
+// Then it accepts no more, closes idle connections when they have had their time (at once, unless
+// Drain gives them some), waits up to the drain time-out for requests to end, closes what is left,
+// hijacked connections too, and returns when the handlers have. The error is nil after an orderly
+// stop, and says so when requests had to be cut off.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	err := errors.New("serve: a server serves once; make another with New")
 	s.once.Do(func() { err = s.serve(ctx, ln) })
@@ -93,6 +98,7 @@ func (s *Server) serve(ctx context.Context, ln net.Listener) error {
 	defer cancel(nil)
 
 	gate := newGate(ln, s.config.MaxConns)
+	s.gate.Store(gate)
 	var front net.Listener = &plainListener{gate, s.refused}
 	if s.tls != nil {
 		front = newTLSListener(gate, s.tls, s.config.ReadHeaderTimeout, s.log, s.refused)
@@ -130,16 +136,32 @@ func (s *Server) serve(ctx context.Context, ln net.Listener) error {
 	case <-over:
 		errs = append(errs, fmt.Errorf("accept: %w", failed))
 	case <-ctx.Done():
+	case <-s.ending.begun:
 	}
+	if len(errs) > 0 || ctx.Err() != nil {
+		s.Drain(Drain{Requests: s.config.DrainTimeout, Setting: "drain_timeout"})
+	}
+	defer s.ending.stop()
 
-	drain, stop := context.WithTimeout(base, s.config.DrainTimeout)
-	defer stop()
+	drain, idle := s.ending.requests, s.ending.idleOver
+	_ = gate.Close()
+	close(s.ending.closed)
+	// What was accepted and has not shaken hands yet may still do so.
+	select {
+	case <-over:
+	case <-idle.Done():
+		_ = front.Close()
+		<-over
+	}
+	select {
+	case <-gate.drain(s.ending.grace()):
+	case <-idle.Done():
+	}
 	gate.stop()
 	err := srv.Shutdown(drain)
-	<-over
 	// Hijacked connections and their handlers are not what Shutdown waits for; their owner stops them.
 	if err != nil || !s.handlers.wait(drain) || !gate.hijacked.wait(drain) {
-		errs = append(errs, fmt.Errorf("requests were still running after drain_timeout (%v) and have been cut off", s.config.DrainTimeout))
+		errs = append(errs, s.ending.cut(s.handlers.count()))
 	}
 	cancel(errStopping)
 	gate.closeAll() // before srv's, whose closing may linger, one connection after the other
@@ -153,6 +175,14 @@ func (s *Server) serve(ctx context.Context, ln net.Listener) error {
 		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
 	}
 	return nil
+}
+
+// Connections returns how many are open.
+func (s *Server) Connections() int {
+	if g := s.gate.Load(); g != nil {
+		return g.count()
+	}
+	return 0
 }
 
 // logWriter takes net/http's own complaints, which are about clients.

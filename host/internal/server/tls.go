@@ -49,7 +49,8 @@ type tlsListener struct {
 	ready   chan accepted
 	ctx     context.Context // done when closed
 	cancel  context.CancelFunc
-	work    sync.WaitGroup
+	work    sync.WaitGroup // all goroutines
+	shaking sync.WaitGroup // those that shake hands
 }
 
 type accepted struct {
@@ -72,13 +73,21 @@ func (l *tlsListener) accept() {
 	for {
 		c, err := l.gate.Accept()
 		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				// It is the last that is delivered: who was taken and is still shaking hands comes first.
+				l.shaking.Wait()
+			}
 			// net/http decides which errors pass, and waits before it asks again.
 			if !l.deliver(accepted{err: err}) || errors.Is(err, net.ErrClosed) {
 				return
 			}
 			continue
 		}
-		l.work.Go(func() { l.handshake(c) })
+		l.shaking.Add(1)
+		l.work.Go(func() {
+			defer l.shaking.Done()
+			l.handshake(c)
+		})
 	}
 }
 

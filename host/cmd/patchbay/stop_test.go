@@ -1,0 +1,621 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"golang.org/x/sys/unix"
+
+	"github.com/patchbay-run/patchbay/host/internal/guesttest"
+)
+
+// node is a server that may be replaced: its process is the one whose number is in the pid file.
+type node struct {
+	*testing.T
+	dir, program, config string
+	public, admin        string // addresses
+	first                *exec.Cmd
+}
+
+// install makes a folder with a program, a configuration and nothing that runs. server is more keys of that section, one a line.
+func install(t *testing.T, server string) *node {
+	t.Helper()
+	// Processes whose parent has ended become ours, so that somebody waits for them.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	n := &node{T: t, dir: t.TempDir(), public: freeAddr(t), admin: freeAddr(t)}
+	n.program, n.config = filepath.Join(n.dir, "patchbay"), filepath.Join(n.dir, "host.yaml")
+	program, err := exec.LookPath("patchbay")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(program, n.program); err != nil {
+		t.Fatal(err)
+	}
+	n.configure(server)
+	return n
+}
+
+func (n *node) configure(server string) {
+	n.Helper()
+	n.write(n.config, fmt.Sprintf(`
+server:
+  listen: %s
+  %s
+admin: {listen: %s}
+cache_dir: %q
+demo: {token_gap: 20ms}
+upstreams:
+  gpustack: {endpoints: ["demo:gpustack"], private: true}
+plugins:
+  - name: inference
+    source: %q
+    routes: ["POST /api/inference/infer", "POST /api/inference/stream"]
+    limits: {cpu: 10s}
+    grant: {fetch: [{upstream: gpustack, methods: [POST], paths: [/v1/chat/completions]}]}
+    config: {endpoint: "upstream://gpustack"}
+`, n.public, strings.ReplaceAll(server, "\n", "\n  "), n.admin, filepath.Join(guesttest.Cache(n), "server"),
+		guesttest.Build(n, filepath.Join(guesttest.Root(), "plugins", "inference"))))
+}
+
+// write replaces a file in one step.
+func (n *node) write(path, text string) {
+	n.Helper()
+	if err := os.WriteFile(path+".new", []byte(text), 0o700); err != nil {
+		n.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		n.Fatal(err)
+	}
+}
+
+// start runs the program, by way of a command when there is one, and waits until it serves.
+func (n *node) start(environ []string, files []*os.File, by ...string) {
+	n.Helper()
+	log, err := os.Create(filepath.Join(n.dir, "log")) // a file, so that new processes have it too
+	if err != nil {
+		n.Fatal(err)
+	}
+	defer log.Close()
+	args := append(by, n.program, "serve", "--config", n.config, "--pid-file", filepath.Join(n.dir, "pid"))
+	n.first = exec.Command(args[0], args[1:]...)
+	// testscript leaves its programs no folder in their own names.
+	n.first.Env = append(environ, "PATH="+n.dir+":"+os.Getenv("PATH"))
+	n.first.Stdout, n.first.Stderr, n.first.ExtraFiles = log, log, files
+	if err := n.first.Start(); err != nil {
+		n.Fatal(err)
+	}
+	n.Cleanup(func() {
+		_ = n.first.Process.Kill()
+		if pid := n.pid(); pid > 0 {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			_, _ = unix.Wait4(pid, nil, 0, nil)
+		}
+		if n.Failed() {
+			n.Log(n.log())
+		}
+	})
+	n.until("it serves", func() bool { return n.pid() > 0 })
+}
+
+func (n *node) log() string {
+	b, _ := os.ReadFile(filepath.Join(n.dir, "log"))
+	return string(b)
+}
+
+// pid is who serves; 0 is nobody.
+func (n *node) pid() int {
+	b, _ := os.ReadFile(filepath.Join(n.dir, "pid"))
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+	return pid
+}
+
+func (n *node) signal(s syscall.Signal) int {
+	n.Helper()
+	pid := n.pid()
+	if pid == 0 {
+		n.Fatal("nobody serves")
+	}
+	if err := syscall.Kill(pid, s); err != nil {
+		n.Fatal(err)
+	}
+	return pid
+}
+
+func (n *node) until(what string, is func() bool) {
+	n.Helper()
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			n.Fatalf("not within a minute: %s", what)
+		}
+	}
+}
+
+// says waits for a line of the log.
+func (n *node) says(text string) {
+	n.Helper()
+	n.until("the log says "+text, func() bool { return strings.Contains(n.log(), text) })
+}
+
+// ended waits for a process, and gives its exit code; -1 when another process has read it, the one that started it.
+func (n *node) ended(pid int) int {
+	n.Helper()
+	if pid == n.first.Process.Pid {
+		var exit *exec.ExitError
+		if err := n.first.Wait(); err != nil && !errors.As(err, &exit) {
+			n.Fatal(err)
+		}
+		return n.first.ProcessState.ExitCode()
+	}
+	code := -1
+	n.until(fmt.Sprint("process ", pid, " ends"), func() bool {
+		var status unix.WaitStatus
+		got, _ := unix.Wait4(pid, &status, unix.WNOHANG, nil)
+		if got == pid {
+			code = status.ExitStatus()
+		}
+		return got == pid || syscall.Kill(pid, 0) != nil
+	})
+	return code
+}
+
+// replace has the program replaced, and gives the number of the process that goes.
+func (n *node) replace() int {
+	n.Helper()
+	const told = "the new process serves"
+	times := strings.Count(n.log(), told)
+	old := n.signal(syscall.SIGUSR2)
+	n.until("a new process serves", func() bool {
+		now := n.pid()
+		return now != old && now > 0 && strings.Count(n.log(), told) > times
+	})
+	return old
+}
+
+// get asks on a connection of its own.
+func (n *node) get(path string) (status int, body string, last bool) {
+	n.Helper()
+	c, err := net.Dial("tcp", n.public)
+	if err != nil {
+		n.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path)
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		n.Fatal(err)
+	}
+	b, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b), resp.Close
+}
+
+const chatRequest = `{"model":"demo-chat","messages":[{"role":"user","content":"tell me about the weather in the mountains"}]}`
+
+// stream begins a chat, and returns when its first event is there; rest gives the others.
+func (n *node) stream() (rest func() (string, error)) {
+	n.Helper()
+	c, err := net.Dial("tcp", n.public)
+	if err != nil {
+		n.Fatal(err)
+	}
+	_, _ = fmt.Fprintf(c, "POST /api/inference/stream HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(chatRequest), chatRequest)
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		n.Fatal(err)
+	}
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(resp.Body, first); err != nil || resp.StatusCode != 200 {
+		n.Fatal(resp.Status, err)
+	}
+	return func() (string, error) {
+		defer c.Close()
+		b, err := io.ReadAll(resp.Body)
+		return string(first) + string(b), err
+	}
+}
+
+// whole fails for a stream that was cut.
+func (n *node) whole(rest func() (string, error)) {
+	n.Helper()
+	if text, err := rest(); err != nil || !strings.Contains(text, "[DONE]") {
+		n.Errorf("a stream ended with %v and %q", err, text[max(0, len(text)-200):])
+	}
+}
+
+// feed subscribes; gone gives the code that it was closed with.
+func (n *node) feed() (gone chan int) {
+	n.Helper()
+	c, _, err := websocket.DefaultDialer.Dial("ws://"+n.public+"/api/live", nil)
+	if err != nil {
+		n.Fatal(err)
+	}
+	if _, _, err := c.ReadMessage(); err != nil {
+		n.Fatal(err)
+	}
+	gone = make(chan int, 1)
+	go func() {
+		defer c.Close()
+		for {
+			if _, _, err := c.ReadMessage(); err != nil {
+				var e *websocket.CloseError
+				code := 0
+				if errors.As(err, &e) {
+					code = e.Code
+				}
+				gone <- code
+				return
+			}
+		}
+	}()
+	return gone
+}
+
+func TestStopInSteps(t *testing.T) {
+	n := install(t, "stop_delay: 2s")
+	n.start(nil, nil)
+	rest, gone := n.stream(), n.feed()
+	if status, _, last := n.get("/readyz"); status != 200 || last {
+		t.Errorf("/readyz before: %d, last %v", status, last)
+	}
+	pid := n.signal(syscall.SIGTERM)
+	n.says("msg=stopping")
+	if status, body, last := n.get("/readyz"); status != 503 || !strings.Contains(body, "Draining") || !last {
+		t.Errorf("/readyz while it stops: %d %s, last %v", status, body, last)
+	}
+	if status, _, last := n.get("/livez"); status != 200 || !last {
+		t.Errorf("a request while it stops: %d, last %v", status, last)
+	}
+	n.says("no new connections are accepted")
+	if c, err := net.Dial("tcp", n.public); err == nil {
+		c.Close()
+		t.Error("a new connection is let in after the delay")
+	}
+	// The admin listener goes last.
+	token, _ := os.ReadFile(filepath.Join(guesttest.Cache(t), "server", "admin-token"))
+	req, _ := http.NewRequest("GET", "http://"+n.admin+"/readyz?verbose", nil)
+	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+	if resp, err := http.DefaultClient.Do(req); err != nil {
+		t.Error(err)
+	} else {
+		b, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != 503 || !strings.Contains(string(b), "it drains") {
+			t.Errorf("the admin listener says %d %s", resp.StatusCode, b)
+		}
+	}
+	if code := <-gone; code != websocket.CloseGoingAway {
+		t.Errorf("the feed was closed with %d", code)
+	}
+	n.whole(rest)
+	if code := n.ended(pid); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if n.pid() != 0 {
+		t.Error("the pid file is left")
+	}
+}
+
+func TestStopCutsAndSaysSo(t *testing.T) {
+	for _, c := range []struct {
+		name, server string
+		signals      int
+		want         string
+	}{
+		{"the drain is over", "drain_timeout: 200ms", 1, "1 requests were still running after server.drain_timeout (200ms)"},
+		{"a second signal", "drain_timeout: 1m", 2, "a second signal ended it at once: 1 requests were cut off"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := install(t, c.server)
+			n.start(nil, nil)
+			rest := n.stream()
+			var pid int
+			for range c.signals {
+				pid = n.signal(syscall.SIGTERM)
+				n.says("msg=stopping")
+			}
+			if code := n.ended(pid); code != 1 {
+				t.Errorf("exit code %d", code)
+			}
+			if text, err := rest(); err == nil || strings.Contains(text, "[DONE]") {
+				t.Errorf("the stream was not cut: %v", err)
+			}
+			n.says(c.want)
+			if n.pid() != 0 {
+				t.Error("the pid file is left")
+			}
+		})
+	}
+}
+
+// TestReplaceLosesNothing: while the program is replaced again and again, no request of clients that keep their
+// connections, of clients that do not, and no stream is refused, reset or cut.
+func TestReplaceLosesNothing(t *testing.T) {
+	n := install(t, "drain_timeout: 10s")
+	n.start(nil, nil)
+	var (
+		load sync.WaitGroup
+		done = make(chan struct{})
+		kept atomic.Int64 // requests on a connection that was there
+		all  atomic.Int64
+		runs atomic.Int64 // streams
+	)
+	going := func() bool {
+		select {
+		case <-done:
+			return false
+		default:
+			return !t.Failed()
+		}
+	}
+	for i := range 8 {
+		load.Go(func() {
+			var c net.Conn
+			var r *bufio.Reader
+			for asked := 0; going(); asked++ {
+				if c == nil {
+					var err error
+					if c, err = net.Dial("tcp", n.public); err != nil {
+						t.Error(err)
+						return
+					}
+					r, asked = bufio.NewReader(c), 0
+				}
+				_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+				if _, err := io.WriteString(c, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+					t.Errorf("request %d of a connection: %v", asked, err)
+					return
+				}
+				resp, err := http.ReadResponse(r, nil)
+				if err != nil {
+					t.Errorf("request %d of a connection: %v", asked, err)
+					return
+				}
+				b, err := io.ReadAll(resp.Body)
+				if err != nil || resp.StatusCode != 200 || string(b) != "ok\n" {
+					t.Errorf("request %d of a connection: %d %q %v", asked, resp.StatusCode, b, err)
+					return
+				}
+				all.Add(1)
+				if asked > 0 {
+					kept.Add(1)
+				}
+				if resp.Close || i%2 == 0 { // every other client takes a new connection each time
+					c.Close()
+					c = nil
+				}
+				time.Sleep(time.Duration(1+i*5) * time.Millisecond)
+			}
+			if c != nil {
+				c.Close()
+			}
+		})
+	}
+	for range 2 {
+		load.Go(func() {
+			for going() {
+				n.whole(n.stream())
+				runs.Add(1)
+			}
+		})
+	}
+	gone := n.feed()
+	for range 3 {
+		before := all.Load()
+		old := n.replace()
+		if code := <-gone; code != websocket.CloseGoingAway {
+			t.Errorf("the feed was closed with %d", code)
+		}
+		gone = n.feed()
+		if code := n.ended(old); code != 0 {
+			t.Errorf("the old process ended with %d", code)
+		}
+		if all.Load() == before {
+			t.Error("no request was answered meanwhile: this proves nothing")
+		}
+	}
+	close(done)
+	load.Wait()
+	if kept.Load() < 20 || runs.Load() < 2 {
+		t.Errorf("%d requests on kept connections and %d streams are too few to mean something", kept.Load(), runs.Load())
+	}
+	t.Logf("%d requests, %d of them on kept connections, %d streams", all.Load(), kept.Load(), runs.Load())
+	pid := n.signal(syscall.SIGTERM)
+	if code := n.ended(pid); code != 0 {
+		t.Errorf("the last process ended with %d", code)
+	}
+}
+
+// TestReplaceThatFailsChangesNothing: the old process serves on and says why, and the next attempt works.
+func TestReplaceThatFailsChangesNothing(t *testing.T) {
+	const server = "upgrade_timeout: 1m\ndrain_timeout: 2s"
+	n := install(t, "upgrade_timeout: 1s\ndrain_timeout: 2s")
+	program, err := os.Readlink(n.program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.start(nil, nil)
+	pid := n.pid()
+	fails := func(want ...string) {
+		t.Helper()
+		before := len(n.log())
+		n.signal(syscall.SIGUSR2)
+		n.until("it says why", func() bool { return strings.Contains(n.log()[before:], "the server was not replaced and serves on") })
+		for _, w := range want {
+			if !strings.Contains(n.log()[before:], w) {
+				t.Errorf("the log does not say %q", w)
+			}
+		}
+		if n.pid() != pid {
+			t.Error("the pid file is another process's")
+		}
+		if status, _, last := n.get("/readyz"); status != 200 || last {
+			t.Errorf("/readyz: %d, last %v", status, last)
+		}
+	}
+	n.write(n.program, "#!/bin/sh\nexit 3\n")
+	fails("has not become ready", "exit status 3")
+	n.write(n.program, "#!/bin/sh\nexec sleep 100\n")
+	fails("was not ready in time", "server.upgrade_timeout is over")
+	if err := os.Remove(n.program); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(program, n.program); err != nil {
+		t.Fatal(err)
+	}
+	n.configure("nonsense: true")
+	fails("cannot serve", "unknown key")
+	n.configure(server)
+	pid = n.signal(syscall.SIGTERM)
+	if code := n.ended(pid); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// TestReplaceTwiceDuringAStream: a process that finishes something is not in the way of the next, and goes when it is told to.
+func TestReplaceTwiceDuringAStream(t *testing.T) {
+	n := install(t, "drain_timeout: 10ms\nupgrade_drain: 10m")
+	n.start(nil, nil)
+	whole := n.stream()
+	first := n.replace()
+	cut := n.stream()
+	second := n.replace()
+	if err := syscall.Kill(second, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	n.ended(second)
+	n.says("1 requests were still running after server.drain_timeout (10ms)")
+	if text, err := cut(); err == nil || strings.Contains(text, "[DONE]") {
+		t.Errorf("the stream was not cut: %v", err)
+	}
+	n.whole(whole)
+	if code := n.ended(first); code != 0 {
+		t.Errorf("the process whose stream ended by itself ended with %d", code)
+	}
+	n.ended(n.signal(syscall.SIGTERM))
+}
+
+// TestReplaceWithAnotherAddress: a setting of the listeners takes effect, too.
+func TestReplaceWithAnotherAddress(t *testing.T) {
+	n := install(t, "drain_timeout: 2s")
+	n.start(nil, nil)
+	before := n.public
+	n.public = freeAddr(t)
+	n.configure("drain_timeout: 2s")
+	if code := n.ended(n.replace()); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if status, _, _ := n.get("/readyz"); status != 200 {
+		t.Errorf("/readyz: %d", status)
+	}
+	if c, err := net.Dial("tcp", before); err == nil {
+		c.Close()
+		t.Error("the old address is still open")
+	}
+	n.ended(n.signal(syscall.SIGTERM))
+}
+
+// TestSystemd: sockets come from systemd and stay its own, and it is told who serves.
+func TestSystemd(t *testing.T) {
+	n := install(t, "drain_timeout: 2s")
+	var files []*os.File
+	for _, addr := range []string{n.admin, n.public} {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		f, err := l.(*net.TCPListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		files = append(files, f)
+	}
+	path := filepath.Join(t.TempDir(), "notify")
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	told := make(chan string, 20)
+	go func() {
+		text, rights := make([]byte, 4096), make([]byte, 4096)
+		for {
+			k, m, _, _, err := manager.ReadMsgUnix(text, rights)
+			if err != nil {
+				return
+			}
+			if messages, _ := unix.ParseSocketControlMessage(rights[:m]); len(messages) > 0 {
+				fds, _ := unix.ParseUnixRights(&messages[0])
+				for _, fd := range fds {
+					unix.Close(fd)
+				}
+			}
+			if s := string(text[:k]); s != "BARRIER=1" {
+				told <- s
+			}
+		}
+	}()
+	wants := func(want string) {
+		t.Helper()
+		select {
+		case got := <-told:
+			if got != want {
+				t.Errorf("systemd was told %q, want %q", got, want)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("systemd was not told %q", want)
+		}
+	}
+	n.write(n.config, strings.Replace(read(t, n.config), "listen: "+n.public, "listen: 127.0.0.1:1", 1)) // the unit says where
+	n.start([]string{"LISTEN_FDS=2", "LISTEN_FDNAMES=admin:public", "NOTIFY_SOCKET=" + path}, files, "sh", "-c", `LISTEN_PID=$$ exec "$@"`, "sh")
+	wants("READY=1")
+	if status, _, _ := n.get("/readyz"); status != 200 {
+		t.Errorf("/readyz: %d", status)
+	}
+	for range 2 {
+		old := n.replace()
+		wants(fmt.Sprintf("MAINPID=%d", n.pid()))
+		if code := n.ended(old); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+		if status, _, _ := n.get("/readyz"); status != 200 {
+			t.Errorf("/readyz: %d", status)
+		}
+	}
+	pid := n.signal(syscall.SIGTERM)
+	wants("STOPPING=1")
+	if code := n.ended(pid); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if c, err := net.Dial("tcp", n.public); err != nil {
+		t.Errorf("systemd's socket was closed: %v", err)
+	} else {
+		c.Close()
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
