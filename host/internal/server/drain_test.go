@@ -94,18 +94,31 @@ func TestDrainGivesConnectionsTheirIdleTimeWhenTheyAreIdle(t *testing.T) {
 		}
 		ln, ended := newPipes(), make(chan error, 1)
 		go func() { ended <- s.Serve(context.Background(), ln) }()
-		c := ln.client(t)
-		c.send(getRequest)
-		synctest.Wait()
+		c, silent := ln.client(t), ln.client(t)
+		var bodies []io.Reader
+		for _, c := range []*client{c, silent} {
+			c.send(getRequest)
+			resp, err := http.ReadResponse(c.r, nil)
+			if err != nil || resp.Close {
+				t.Fatal("its head was not out before the drain", err)
+			}
+			bodies = append(bodies, resp.Body)
+		}
 		s.Drain(server.Drain{Idle: 10 * time.Second, Requests: time.Minute})
-		if resp, _ := c.answer(); resp.Close {
-			t.Error("its head was out before the drain")
+		for _, b := range bodies {
+			if text, err := io.ReadAll(b); err != nil || string(text) != "hello" {
+				t.Error(string(text), err)
+			}
 		}
 		time.Sleep(9 * time.Second)
 		start := time.Now()
-		c.last()
-		if took := time.Since(start); took < 20*time.Second {
-			t.Errorf("answered after %v", took)
+		c.send(getRequest)
+		silent.closed()
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("the silent one was closed after %v, want 10s of idleness", 9*time.Second+took)
+		}
+		if resp, body := c.answer(); resp.StatusCode != 200 || body != "hello" || !resp.Close {
+			t.Errorf("%d %q, close %v", resp.StatusCode, body, resp.Close)
 		}
 		if err := <-ended; err != nil {
 			t.Error(err)
