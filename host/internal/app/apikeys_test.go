@@ -278,7 +278,7 @@ func TestKeysChange(t *testing.T) {
 
 	replace(t, file, whole+"colour: red\n")
 	eventually(t, "the broken configuration is a reason", func() bool {
-		return strings.Contains(p.reasons(), "colour") || strings.Contains(p.reasons(), "keys[0]")
+		return strings.Contains(p.reasons(), "colour") && strings.Contains(p.reasons(), "keys[0]")
 	})
 	replace(t, keysFile, "keys:\n- "+batch.entry+"\n- "+strings.TrimSuffix(web.entry, "}")+", disabled: true}\n")
 	eventually(t, "the key is revoked, though the configuration is broken", func() bool { return status(web) == 401 })
