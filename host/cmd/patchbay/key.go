@@ -78,7 +78,9 @@ A key may call every route, or those of --route: "POST /api/inference/infer", or
 					return fmt.Errorf("make a key: %w", err)
 				}
 			}
-			fmt.Fprintln(p.stdout, key)
+			if _, err := fmt.Fprintln(p.stdout, key); err != nil {
+				return fmt.Errorf("the key %q is made and cannot be shown: %w: revoke it, if it is in a file, and make another", name, err)
+			}
 			if file == "" {
 				fmt.Fprintf(p.stdout, "\nauth:\n  %s", strings.ReplaceAll(strings.TrimSuffix(keys.YAML(entry), "\n"), "\n", "\n  ")+"\n")
 			}

@@ -181,6 +181,10 @@ func TestKeys(t *testing.T) {
 		t.Errorf("the plugin sees the key: %s", seen)
 	}
 
+	if a := p.sends("POST", "/mirror", "{}", bearer(web.text), "X-Request-Id: "+web.text); a.status != 200 || strings.Contains(fmt.Sprint(a.header), "pb_") {
+		t.Errorf("the id of a request is the key: %v", a.header)
+	}
+
 	// A half body is not waited for.
 	half := p.dial()
 	_, _ = io.WriteString(half, "POST /mirror HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
@@ -189,7 +193,7 @@ func TestKeys(t *testing.T) {
 	}
 
 	for name, want := range map[string]string{
-		`patchbay_key_requests_total{class="2xx",key="web"}`:                          "4",
+		`patchbay_key_requests_total{class="2xx",key="web"}`:                          "5",
 		`patchbay_key_requests_total{class="4xx",key="scoped"}`:                       "2",
 		`patchbay_key_requests_total{class="4xx",key="old"}`:                          "1",
 		`patchbay_key_refusals_total{reason="unknown"}`:                               "1",
@@ -204,6 +208,11 @@ func TestKeys(t *testing.T) {
 	for _, k := range []string{web.text, scoped.text, old.text, gone.text, stranger.text, mistyped} {
 		if strings.Contains(said, k[12:30]) {
 			t.Errorf("the key %s is told", k)
+		}
+	}
+	for _, want := range []string{`"key":"web"`, `"key":"old"`} {
+		if !strings.Contains(said, want) {
+			t.Errorf("no line of the log has %s", want)
 		}
 	}
 	if strings.Contains(string(p.admins("/api/config").body), "sha256:") {
@@ -278,7 +287,7 @@ func TestKeysChange(t *testing.T) {
 
 	replace(t, file, whole+"colour: red\n")
 	eventually(t, "the broken configuration is a reason", func() bool {
-		return strings.Contains(p.reasons(), "colour") || strings.Contains(p.reasons(), "keys[0]")
+		return strings.Contains(p.reasons(), "colour") && strings.Contains(p.reasons(), "keys[0]")
 	})
 	replace(t, keysFile, "keys:\n- "+batch.entry+"\n- "+strings.TrimSuffix(web.entry, "}")+", disabled: true}\n")
 	eventually(t, "the key is revoked, though the configuration is broken", func() bool { return status(web) == 401 })

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"net"
 	"time"
 
 	"github.com/patchbay-run/patchbay/host/internal/config"
@@ -32,6 +33,9 @@ func (a *App) guard(known *keys.Set) error {
 		Refused: func(ctx context.Context) { telemetry.SetProbe(ctx, unauthorized) },
 	})
 	a.swapKeys(known)
+	if addr, ok := a.public.Addr().(*net.TCPAddr); ok && !known.Required() && !addr.IP.IsLoopback() {
+		a.log.Warn("no API key is asked for: whoever reaches the listener may use it; see auth.required", "listen", addr.String())
+	}
 	return a.registry.Register(a.gate.Collector())
 }
 
@@ -41,15 +45,15 @@ func (a *App) swapKeys(known *keys.Set) {
 }
 
 // refreshKeys reads the keys' file again: a key may be revoked while the configuration, or a plugin's file, is broken. A file
-// that is broken itself leaves the keys as they are.
-func (a *App) refreshKeys(s *state) {
+// that is broken itself leaves the keys as they are, and is the error.
+func (a *App) refreshKeys(s *state) error {
 	known, err := keys.Read(s.config.Auth, a.options.Config.Environ)
 	if err != nil {
-		a.log.Error("the API keys stay as they were", "error", err)
-		return
+		return err
 	}
 	if err := known.Check(time.Now()); err != nil {
 		a.log.Warn("every request is refused", "error", err)
 	}
 	a.swapKeys(known)
+	return nil
 }

@@ -112,10 +112,10 @@ func (a *App) Reload(ctx context.Context) error {
 	}
 	before := a.state.Load()
 	a.refreshSecrets(before)
-	a.refreshKeys(before)
+	stale := a.refreshKeys(before) // told where nothing newer tells it
 	c, err := config.Load(a.options.Config)
 	if err != nil {
-		return a.reject(err)
+		return a.reject(errors.Join(err, stale))
 	}
 	known, err := keys.Read(c.Auth, a.options.Config.Environ)
 	if err != nil {
@@ -133,8 +133,7 @@ func (a *App) Reload(ctx context.Context) error {
 		a.retireMissing(slots, before.plugins)
 		return a.reject(err)
 	}
-	// The stricter of the two goes first: no new route is open for a moment, and no old one either.
-	if known.Required() {
+	if known.Required() { // else it comes after: no route, old or new, is open for a moment by mistake
 		a.swapKeys(known)
 	}
 	a.routes.Swap(table)

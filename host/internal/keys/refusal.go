@@ -41,7 +41,7 @@ var refusals = [...]struct {
 	outOfScope: {"scope", http.StatusForbidden, "insufficient_scope", "The API key is not for this route"},
 	several:    {"several", http.StatusBadRequest, "invalid_request", "Two different API keys came with one request: send one"},
 	leaked: {"url", http.StatusBadRequest, "invalid_request",
-		"An API key stands in the URL, which is logged on the way: have it replaced, and " + howTo},
+		"An API key stands in the URL, which is logged on the way: replace the key, and " + howTo},
 }
 
 // refuse answers without reading the body, which a stranger could make large or slow.

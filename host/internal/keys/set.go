@@ -36,8 +36,11 @@ func Read(auth config.KeyAuth, environ []string) (*Set, error) {
 	s := &Set{required: auth.Required, byID: map[string]*key{}}
 	all := auth.Keys
 	if file := auth.KeysFile; file != "" {
-		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		switch info, err := os.Stat(file); {
+		case errors.Is(err, fs.ErrNotExist):
 			return nil, fmt.Errorf("auth.keys_file: there is no file %s: make it, with a key in it, by: patchbay key new --file %s", file, file)
+		case err == nil && !info.Mode().IsRegular(): // opening a pipe would wait for its writer
+			return nil, fmt.Errorf("auth.keys_file: %s is not a file", file)
 		}
 		more, err := config.LoadKeys(file, environ)
 		if err != nil {

@@ -45,6 +45,7 @@ func TestRead(t *testing.T) {
 		{name: "the same key", inline: []config.Key{web}, file: "keys:\n" + entry(twin), bad: `key "twin": it is the same key as "web"`},
 		{name: "a broken file", file: "keys:\n- name: web\n", bad: "keys.yaml:2: keys[0].hash: want a hash"},
 		{name: "no file", file: "-", bad: "patchbay key new --file " + file},
+		{name: "a folder", file: "/", bad: filepath.Dir(file) + " is not a file"},
 		{name: "an unchecked hash", inline: []config.Key{{Name: "web", Hash: "x", Routes: []string{"*"}}}, bad: `key "web": want a hash`},
 		{name: "an unchecked route", inline: []config.Key{{Name: "web", Hash: web.Hash, Routes: []string{"x"}}}, bad: `key "web": want a method`},
 		{name: "an unchecked date", inline: []config.Key{{Name: "web", Hash: web.Hash, Routes: []string{"*"}, Expires: "x"}}, bad: `key "web": want a date`},
@@ -54,6 +55,9 @@ func TestRead(t *testing.T) {
 			_ = os.Remove(file)
 			if c.file != "" {
 				auth.KeysFile = file
+			}
+			if c.file == "/" {
+				auth.KeysFile = filepath.Dir(file)
 			}
 			if len(c.file) > 1 {
 				if err := os.WriteFile(file, []byte(c.file), 0o600); err != nil {

@@ -6,7 +6,10 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"time"
+
+	"github.com/patchbay-run/patchbay/host/internal/config"
 )
 
 // RequestIDHeader carries the id of a request, in both directions.
@@ -99,7 +102,7 @@ func newID() string {
 }
 
 func validID(id string) bool {
-	if len(id) == 0 || len(id) > maxRequestID {
+	if len(id) == 0 || len(id) > maxRequestID || strings.HasPrefix(id, config.KeyPrefix) { // an API key in the wrong place
 		return false
 	}
 	for i := range len(id) {
