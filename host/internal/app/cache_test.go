@@ -114,11 +114,11 @@ func TestStaleSearchWaitsForNobody(t *testing.T) {
 	}
 	all.Wait()
 	eventually(t, "the background search is made", func() bool { return tavily.seen.Load() == 2 })
+	if k, calls := p.kept(), tavily.seen.Load(); k.Refreshes != 1 || k.Misses != 1 || calls != 2 {
+		t.Errorf("%d calls, %+v", calls, k)
+	}
 	tavily.release()
 	eventually(t, "the answer is fresh", func() bool { return p.search("q").header.Get("X-Cache") == "hit" })
-	if k := p.kept(); k.Refreshes < 1 || k.Misses != 1 {
-		t.Errorf("%+v", k)
-	}
 }
 
 // TestSearcherLeaves: the one whose search is under way goes, and 50 wait for it: one more call.
@@ -302,7 +302,11 @@ func TestProvidersThatMisbehave(t *testing.T) {
 				_, _ = io.Copy(io.Discard, r.Body) // or the server would not see its client leave
 				c.answer(w, r)
 			})
-			p := serve(t, setup{plugins: "search", tavily: tavily.url, search: "timeout: 2s"})
+			timeout := "timeout: 25s" // a busy machine unpacks a bomb slowly
+			if strings.HasPrefix(name, "hangs") {
+				timeout = "timeout: 2s"
+			}
+			p := serve(t, setup{plugins: "search", tavily: tavily.url, search: timeout})
 			a := p.search("q")
 			if a.status != c.status || strings.Contains(string(a.body), `"partial":true`) != c.partial {
 				t.Errorf("%d %.300s", a.status, a.body)
