@@ -239,7 +239,7 @@ func TestLimitedProviderRests(t *testing.T) {
 	}
 }
 
-// TestProvidersThatMisbehave: a clear error, or what had come.
+// TestProvidersThatMisbehave: a clear error, or what had come, and flat memory.
 func TestProvidersThatMisbehave(t *testing.T) {
 	whole := results(3, page)
 	half := whole[:len(whole)-60]
@@ -307,7 +307,10 @@ func TestProvidersThatMisbehave(t *testing.T) {
 				timeout = "timeout: 2s"
 			}
 			p := serve(t, setup{plugins: "search", tavily: tavily.url, search: timeout})
-			a := p.search("q")
+			var a answer
+			if peak := heapPeak(func() { a = p.search("q") }); peak > 64<<20 { // the provider's own in it
+				t.Errorf("the heap grew by %d MiB", peak>>20)
+			}
 			if a.status != c.status || strings.Contains(string(a.body), `"partial":true`) != c.partial {
 				t.Errorf("%d %.300s", a.status, a.body)
 			}
