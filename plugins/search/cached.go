@@ -79,16 +79,28 @@ func unpack(kept []byte) (b *body, demo bool, err error) {
 	return &a.Result, kept[0] == fromDemo, nil
 }
 
+// summaryStatus is there while there may be sources whose summary failed. The operator reads it; and a search that needs no such sources looks
+// for none, which the cache would count as a miss.
+const summaryStatus = "status:summary"
+
 // keepFound keeps what a provider found, without a summary.
 func (s *service) keepFound(ctx context.Context, query string, b *body, demo bool, at time.Time) {
-	if kept, err := pack(b, demo, at); err == nil && s.cache.TTL > 0 {
-		_ = s.cache.Put(ctx, s.foundKey(query), kept) // where nothing can be kept, it is asked for again
+	kept, err := pack(b, demo, at)
+	if err != nil || s.cache.TTL <= 0 {
+		return
+	}
+	// Where nothing can be kept, it is asked for again.
+	if s.cache.Put(ctx, s.foundKey(query), kept) == nil {
+		_ = s.cache.Put(ctx, summaryStatus, fmt.Appendf(nil, `{"why":"a summary failed","at":%q}`, time.Now().UTC().Format(time.RFC3339)))
 	}
 }
 
 // keptFound is what keepFound kept, and when that was found; nil when nothing is there.
 func (s *service) keptFound(ctx context.Context, query string) (b *body, demo bool, at time.Time) {
 	if s.cache.TTL <= 0 || s.cfg.Summary.Model == "" {
+		return nil, false, at
+	}
+	if _, failed, err := s.cache.Get(ctx, summaryStatus); err != nil || !failed {
 		return nil, false, at
 	}
 	kept, ok, err := s.cache.Get(ctx, s.foundKey(query))

@@ -1,9 +1,11 @@
 package config
 
 import (
+	"crypto/x509"
 	"maps"
 	"net/netip"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 )
@@ -44,11 +46,7 @@ func (v *validator) upstreams() {
 		v.positive(p.key("chunk_timeout"), u.ChunkTimeout)
 		v.size(p.key("max_response"), u.MaxResponse, 0, TiB)
 
-		if ca := p.key("tls").key("ca"); u.TLS.CA != "" && !secure && v.known(endpoints) {
-			v.fault(ca, "it says who vouches for https, and no endpoint speaks it")
-		} else {
-			v.file(ca, u.TLS.CA)
-		}
+		v.authorities(p.key("tls").key("ca"), u.TLS.CA, secure || !v.known(endpoints))
 		v.proxy(p.key("proxy"), u.Proxy, demo)
 		v.number(p.key("max_waiting"), int64(u.MaxWaiting), 0, maxCount)
 		v.header(p.key("timeout_header"), u.TimeoutHeader)
@@ -84,6 +82,21 @@ func (v *validator) endpoint(p path, endpoint string) {
 		fault("an endpoint holds no user or password; put them into a secret and name it in auth")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		fault("an endpoint has no query or fragment")
+	}
+}
+
+// authorities wants a file of certificates for endpoints that speak https, where one is named.
+func (v *validator) authorities(p path, file string, secure bool) {
+	if file == "" {
+		return
+	}
+	if !secure {
+		v.fault(p, "it says who vouches for https, and no endpoint speaks it")
+		return
+	}
+	v.file(p, file)
+	if pem, err := os.ReadFile(file); err == nil && !x509.NewCertPool().AppendCertsFromPEM(pem) {
+		v.fault(p, "%s holds no certificate in PEM form", v.text(p, file))
 	}
 }
 

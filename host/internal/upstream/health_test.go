@@ -44,6 +44,7 @@ func TestOneOfThreeDies(t *testing.T) {
 					c.change(u)
 				}
 			}, urls(all)...)
+			victim, addr := all[1], all[1].addr
 			var killed atomic.Int64 // when the latest kill was over; far away while one goes on
 			ctx, stop := context.WithCancel(t.Context())
 			var work sync.WaitGroup
@@ -57,6 +58,9 @@ func TestOneOfThreeDies(t *testing.T) {
 							continue
 						}
 						failed.Add(1)
+						if err == nil || !strings.Contains(err.Error(), addr) {
+							t.Errorf("a call to an endpoint that lives failed: status %d, %v", status, err)
+						}
 						if began.UnixNano() < killed.Load() {
 							inFlight.Add(1)
 						} else {
@@ -65,7 +69,6 @@ func TestOneOfThreeDies(t *testing.T) {
 					}
 				})
 			}
-			victim := all[1]
 			for range 2 {
 				victim.hits.Store(0)
 				eventually(t, "the endpoint works", func() bool { return victim.hits.Load() > 100 })
