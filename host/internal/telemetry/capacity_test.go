@@ -186,4 +186,12 @@ func TestCapacityOutlivesAQuietHour(t *testing.T) {
 	m.resources[0].Busy = 0 // the pool was made anew
 	m.serve(3, 10*time.Second, 200, 10*time.Second)
 	near(t, "after a new pool", float64(m.Capacity().Users.Heavy), 30)
+	pool := m.resources
+	m.resources = nil // out of the configuration, and in again
+	m.Observe()
+	m.resources = pool
+	m.serve(100, time.Second, 200, time.Second)
+	if c := m.Capacity(); c.Users.Heavy < 1 || c.Basis.ServiceSeconds <= 0 {
+		t.Errorf("after a pool that was away: %+v", c)
+	}
 }
