@@ -42,6 +42,8 @@ type EstimatorOptions struct {
 	Resources func() []Resource // from the goroutine of Run. What falls back was made anew
 	// CPU is the processor time that this process has taken; nil or false is not known.
 	CPU func() (time.Duration, bool)
+	// Machine is how many of the machine's processors are not idle, and how many there are; nil is not known.
+	Machine func() (busy, all float64)
 	// Loads counts when plugins begin to be loaded and when they are, so that it is odd meanwhile: compiling is dear, and no request's.
 	// nil is never.
 	Loads    func() int64
@@ -59,6 +61,7 @@ type Estimator struct {
 	service time.Duration
 	calm    bool // service was taken while nothing was full
 	samples int64
+	left    float64                  // processors that other programs leave
 	demand  map[string]CapacityBound // of what was measured last, by setting
 	base    float64                  // processors that the server needs without requests
 }
@@ -69,7 +72,9 @@ type look struct {
 	work, inFlight int64
 	workTime       time.Duration
 	cpu            time.Duration
+	machine, cpus  float64 // processors that were not idle lately, and all of them
 	loads          int64
+	others         time.Duration   // what other programs took of the processors
 	ownWork        int64           // of work, while no plugin was loaded
 	ownCPU         time.Duration   // of cpu, likewise
 	ownSpan        time.Duration   // of the time, likewise
@@ -89,7 +94,7 @@ type held struct {
 
 // NewEstimator looks once; Run begins anew, so that a start is no part of what is measured.
 func NewEstimator(o EstimatorOptions) *Estimator {
-	e := &Estimator{o: o, cpus: float64(runtime.GOMAXPROCS(0)), demand: map[string]CapacityBound{}}
+	e := &Estimator{o: o, cpus: float64(runtime.GOMAXPROCS(0)), left: float64(runtime.GOMAXPROCS(0)), demand: map[string]CapacityBound{}}
 	e.Observe()
 	return e
 }
@@ -144,6 +149,9 @@ func (e *Estimator) look(resources []Resource) look {
 			l.cpu = e.last.cpu
 		}
 	}
+	if e.o.Machine != nil {
+		l.machine, l.cpus = e.o.Machine()
+	}
 	if e.o.Loads != nil {
 		l.loads = e.o.Loads()
 	}
@@ -159,11 +167,12 @@ func (e *Estimator) look(resources []Resource) look {
 	}
 	before := e.last
 	l.ownWork, l.ownCPU, l.ownSpan = before.ownWork, before.ownCPU, before.ownSpan
-	l.idle, l.idleCPU = before.idle, before.idleCPU
+	l.idle, l.idleCPU, l.others = before.idle, before.idleCPU, before.others
 	l.calmWork, l.calmTime, l.calmWaited = before.calmWork, before.calmTime, before.calmWaited
 	if len(e.looks) == 0 {
 		return l
 	}
+	l.others += max(time.Duration(l.machine*float64(l.at-before.at))-max(l.cpu-before.cpu, 0), 0)
 	if l.loads == before.loads && l.loads%2 == 0 {
 		cpu, span := max(l.cpu-before.cpu, 0), l.at-before.at
 		l.ownWork += l.work - before.work
@@ -186,10 +195,10 @@ func (e *Estimator) look(resources []Resource) look {
 	return l
 }
 
-// full says whether a processor or a worker was busy nearly all the time between two looks.
+// full says whether the processors, this program's or the machine's, or a plugin's workers were busy nearly all the time between two looks.
 func (e *Estimator) full(before, now look, resources []Resource) bool {
 	span := float64(now.at - before.at)
-	if float64(now.cpu-before.cpu) > calmUse*span*e.cpus {
+	if float64(now.cpu-before.cpu) > calmUse*span*e.cpus || now.machine > calmUse*now.cpus {
 		return true
 	}
 	return slices.ContainsFunc(resources, func(r Resource) bool {
@@ -234,6 +243,9 @@ func (e *Estimator) measure(first, now look, resources []Resource) {
 		e.base = (now.idleCPU - first.idleCPU).Seconds() / idle.Seconds()
 	}
 	e.samples = int64(work)
+	if e.left = e.cpus; now.cpus > 0 {
+		e.left = min(e.cpus, now.cpus-(now.others-first.others).Seconds()/span)
+	}
 	if calm := now.calmWork - first.calmWork; calm > 0 {
 		e.service, e.calm = service(now.calmTime-first.calmTime, now.calmWaited-first.calmWaited, calm), true
 	} else if !e.calm { // it is full since it began
@@ -261,9 +273,10 @@ func service(took, waited time.Duration, work int64) time.Duration {
 	return max(took-waited, took/100) / time.Duration(work)
 }
 
-// processors is the bound that this machine is.
+// processors is the bound that this machine is: those that Go uses, as far as other programs leave them and the server does not need them
+// without any request.
 func (e *Estimator) processors() Resource {
-	return Resource{Kind: BoundCPU, Setting: "processors", Limit: max(e.cpus-e.base, e.cpus/100)}
+	return Resource{Kind: BoundCPU, Setting: "processors", Limit: max(e.left-e.base, e.cpus/100)}
 }
 
 // load puts the limits in force and what was measured together.
