@@ -38,12 +38,12 @@ RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 # Tests share the guests they compile, and what the engine makes of them. The server must not see the variable:
 # it refuses PATCHBAY_… names that are no setting.
-test bench bench-engine nightly: export PATCHBAY_TEST_CACHE ?= $(CURDIR)/.cache/test
+test bench bench-server bench-engine nightly: export PATCHBAY_TEST_CACHE ?= $(CURDIR)/.cache/test
 
 # What git sees of the tree: names, and contents of what it knows.
 tree = [ ! -e .git ] || { git status --porcelain && git diff; }
 
-.PHONY: help build run test lint fmt bench bench-engine bench-feed nightly check clean
+.PHONY: help build run test lint fmt bench bench-server bench-engine bench-feed nightly check clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +94,9 @@ fmt: ## format the Go files
 bench: ## every benchmark; BENCH=Name, BENCHTIME=1s
 	@go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem \
 		$$(grep -rl --include='*_test.go' --exclude-dir=peers '^func Benchmark' host sdk plugins | xargs -n 1 dirname | sort -u | sed 's|^|./|')
+
+bench-server: ## a route beside 100 health calls a second, and the users that are carried beside those that are said
+	@go run ./host/bench -rounds $(ROUNDS) -section health,capacity
 
 # The peers are modules of their own, which only this needs.
 bench-engine: ## the wasm engine against its peers, in ratios; SECTION=http,start ROUNDS=5

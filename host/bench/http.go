@@ -1,14 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"time"
 )
 
@@ -78,28 +74,17 @@ func httpName(load string, conns int, contender string) string {
 
 // overHTTP measures whole servers, each a process of its own, in turns.
 type overHTTP struct {
-	r         *runner
-	upstream  *process
-	servers   map[string]*process
-	processes []*process
+	lab
+	upstream *process
+	servers  map[string]*process
 }
 
 func (h *overHTTP) open(ctx context.Context) error {
-	patchbay := filepath.Join(h.r.temp, "patchbay")
-	if err := h.r.command(ctx, h.r.root, "go", "build", "-o", patchbay, "./host/cmd/patchbay"); err != nil {
-		return err
-	}
-	for name, dir := range map[string]string{"bench": "host/bench/testdata/guest", "inference": "plugins/inference"} {
-		if err := h.r.command(ctx, h.r.root, patchbay, "plugin", "build", dir, "-o", h.plugin(name)); err != nil {
-			return err
-		}
-	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	h.upstream, err = h.start(ctx, "mock", self, false, func(address string) []string { return []string{"mock", address} })
-	if err != nil {
+	if h.upstream, err = h.build(ctx, chatDelay); err != nil {
 		return err
 	}
 	h.servers = map[string]*process{}
@@ -109,7 +94,7 @@ func (h *overHTTP) open(ctx context.Context) error {
 		}
 		binary, args := self, func(address string) []string { return []string{"plain", address, h.upstream.address} }
 		if c.server != "plain" {
-			if binary, args, err = h.serve(patchbay, c.server); err != nil {
+			if binary, args, err = h.serve("workers-"+c.server, h.config(c.server)); err != nil {
 				return err
 			}
 		}
@@ -118,32 +103,6 @@ func (h *overHTTP) open(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-func (h *overHTTP) plugin(name string) string { return filepath.Join(h.r.temp, name+".wasm") }
-
-// serve writes a configuration and gives the command that serves it.
-func (h *overHTTP) serve(patchbay, workers string) (binary string, args func(address string) []string, err error) {
-	file := filepath.Join(h.r.temp, "workers-"+workers+".yaml")
-	if err := os.WriteFile(file, []byte(h.config(workers)), 0o600); err != nil {
-		return "", nil, err
-	}
-	admin, err := freeAddress()
-	if err != nil {
-		return "", nil, err
-	}
-	return patchbay, func(address string) []string {
-		return []string{"serve", "--config", file, "--listen", address, "--set", "admin.listen=" + admin}
-	}, nil
-}
-
-func (h *overHTTP) start(ctx context.Context, name, binary string, http bool, args func(string) []string) (*process, error) {
-	p, err := startProcess(ctx, name, h.r.temp, binary, args)
-	if err != nil {
-		return nil, err
-	}
-	h.processes = append(h.processes, p)
-	return p, p.ready(http)
 }
 
 func (h *overHTTP) config(workers string) string {
@@ -165,7 +124,7 @@ plugins:
     limits: {in_flight: 2048}
     grant: {fetch: [{upstream: mock, methods: [POST], paths: [/v1/chat/completions]}]}
     config: {endpoint: "upstream://mock"}
-`, filepath.Join(h.r.temp, "compiled"), h.upstream.address, poolSize, poolSize, h.plugin("bench"), workers, h.plugin("inference"))
+`, h.cache(), h.upstream.address, poolSize, poolSize, h.plugin("bench"), workers, h.plugin("inference"))
 }
 
 // round has each server make each load once. Servers take turns at being first. What one of them fails at counts for none, so that
@@ -200,22 +159,8 @@ func (h *overHTTP) round(ctx context.Context, n int, into samples) error {
 
 // measure has a process of its own make load.
 func (h *overHTTP) measure(ctx context.Context, name string, into samples, o loadOrder) error {
-	order, err := json.Marshal(o)
+	r, err := h.load(ctx, o)
 	if err != nil {
-		return err
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	cmd := exec.CommandContext(ctx, self, "load")
-	var said bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(order), &said, &said
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(said.Bytes()))
-	}
-	var r loadResult
-	if err := json.Unmarshal(said.Bytes(), &r); err != nil {
 		return err
 	}
 	answers := float64(r.Answers)
@@ -224,11 +169,4 @@ func (h *overHTTP) measure(ctx context.Context, name string, into samples, o loa
 	into.add(name+" p50-ms", float64(r.P50.Microseconds())/1e3)
 	into.add(name+" p99-ms", float64(r.P99.Microseconds())/1e3)
 	return nil
-}
-
-// close ends the servers, the last first.
-func (h *overHTTP) close() {
-	for i := len(h.processes) - 1; i >= 0; i-- {
-		h.processes[i].stop()
-	}
 }

@@ -51,6 +51,16 @@ func TestLoad(t *testing.T) {
 	if r.Answers == 0 || int64(r.Answers) >= served.Load() || r.Took < order.For || r.P50 <= 0 || r.P99 < r.P50 || conns.Load() != 8 {
 		t.Errorf("%+v of %d answers over %d connections", r, served.Load(), conns.Load())
 	}
+	paced := order
+	paced.Every = 50 * time.Millisecond
+	if r, err := paced.run(); err != nil || r.All == 0 || r.All > 8*int64((paced.Warm+r.Took)/paced.Every+3) {
+		t.Errorf("8 connections, each every %v: %+v, %v", paced.Every, r, err)
+	}
+	users := order
+	users.Think = 50 * time.Millisecond
+	if r, err := users.run(); err != nil || r.Answers == 0 || r.Mean <= 0 || r.All < int64(r.Answers) || r.Answers > 8*200 {
+		t.Errorf("8 users that think for %v: %+v, %v", users.Think, r, err)
+	}
 	order.Length = 4
 	if _, err := order.run(); err == nil || !strings.Contains(err.Error(), "200 and 5 bytes") {
 		t.Errorf("an answer of another length: %v", err)

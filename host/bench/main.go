@@ -24,8 +24,8 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	var err error
 	switch { // the processes that the HTTP section starts are this program too
-	case len(args) == 2 && args[0] == "mock":
-		err = mock(args[1])
+	case len(args) == 3 && args[0] == "mock":
+		err = mock(args[1], args[2])
 	case len(args) == 3 && args[0] == "plain":
 		err = plain(args[1], args[2])
 	case len(args) == 1 && args[0] == "load":

@@ -7,15 +7,19 @@ import (
 	"time"
 )
 
-// chatDelay is how long the mock thinks about a chat.
+// chatDelay is how long the mock thinks about a chat of the HTTP section.
 const chatDelay = 20 * time.Millisecond
 
 const chatAnswer = `{"id":"chatcmpl-1","object":"chat.completion","created":1760000000,"model":"m","choices":[{"index":0,` +
 	`"message":{"role":"assistant","content":"the answer is 42"},"finish_reason":"stop"}],` +
 	`"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}}`
 
-// mock is the upstream: whatever it is sent, it answers with one chat, after chatDelay.
-func mock(address string) error {
+// mock is the upstream: whatever it is sent, it answers with one chat, after a delay.
+func mock(address, after string) error {
+	delay, err := time.ParseDuration(after)
+	if err != nil {
+		return fmt.Errorf("start the mock: %w", err)
+	}
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return fmt.Errorf("start the mock: %w", err)
@@ -33,7 +37,7 @@ func mock(address string) error {
 				if _, _, err := readMessage(r); err != nil {
 					return
 				}
-				time.Sleep(chatDelay)
+				time.Sleep(delay)
 				if _, err := conn.Write(answer); err != nil {
 					return
 				}

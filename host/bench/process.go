@@ -22,7 +22,7 @@ type process struct {
 }
 
 // startProcess starts a server whose arguments get an address that is free. It is not waited for.
-func startProcess(ctx context.Context, name, dir, binary string, args func(address string) []string) (*process, error) {
+func startProcess(ctx context.Context, name, dir, binary string, args func(address string) []string, env ...string) (*process, error) {
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func startProcess(ctx context.Context, name, dir, binary string, args func(addre
 	p := &process{name: name, address: address, log: log}
 	p.cmd = exec.CommandContext(ctx, binary, args(address)...)
 	p.cmd.Stderr = log
-	p.cmd.Env = []string{"HOME=" + dir} // no setting of whoever runs the benchmark
+	p.cmd.Env = append([]string{"HOME=" + dir}, env...) // no setting of whoever runs the benchmark
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}

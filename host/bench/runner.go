@@ -38,9 +38,16 @@ type part struct {
 type section struct {
 	name   string
 	parts  []part
-	http   bool
+	server func(*runner) servers // measures whole servers; nil is none
 	tables []table
 	musts  []must
+}
+
+// servers are processes that are measured in rounds.
+type servers interface {
+	open(context.Context) error
+	round(ctx context.Context, n int, into samples) error
+	close()
 }
 
 // run measures sections. Each round has every part once; parts take turns at being first.
@@ -62,9 +69,9 @@ func (r *runner) run(ctx context.Context, s section) error {
 			parts = append(parts, p)
 		}
 	}
-	var servers *overHTTP
-	if s.http {
-		servers = &overHTTP{r: r}
+	var servers servers
+	if s.server != nil {
+		servers = s.server(r)
 		defer servers.close()
 		if err := servers.open(ctx); err != nil {
 			return err

@@ -2,6 +2,7 @@ package telemetry_test
 
 import (
 	"reflect"
+	"runtime"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ type machine struct {
 	resources   []telemetry.Resource
 	cpu         time.Duration
 	loads       int64
+	machine     float64 // of two processors
 	connections int
 }
 
@@ -27,6 +29,7 @@ func estimator(resources ...telemetry.Resource) *machine {
 		Tracker:   m.Tracker,
 		Resources: func() []telemetry.Resource { return m.resources },
 		CPU:       func() (time.Duration, bool) { return m.cpu, true },
+		Machine:   func() (busy, all float64) { return m.machine, 2 },
 		Loads:     func() int64 { return m.loads },
 		Settings:  func() (config.Capacity, int) { return config.Default().Capacity, m.connections },
 	})
@@ -122,9 +125,30 @@ func TestCapacityOfTheProcessors(t *testing.T) {
 	b := c.Bounds[0]
 	near(t, "demand", b.Demand*1000, 100)
 	near(t, "requests per second", c.Rate, b.Limit/0.1)
+	near(t, "processors", b.Limit, float64(min(runtime.GOMAXPROCS(0), 2))-0.1)
 	if c.BoundBy.Light != telemetry.BoundCPU || b.Kind != telemetry.BoundCPU || b.Setting != "processors" {
 		t.Errorf("%+v", c)
 	}
+}
+
+// Other programs leave so much of the machine. While it is full, times say nothing of the service.
+func TestCapacityBesideOtherPrograms(t *testing.T) {
+	serve := func(m *machine, took time.Duration) {
+		for range 400 {
+			m.cpu += 100 * time.Millisecond
+			m.serve(1, took, 200)
+		}
+	}
+	m := estimator()
+	m.machine = 1.5 // 0.1 of them are ours
+	serve(m, time.Second)
+	b := m.Capacity().Bounds[0]
+	near(t, "processors left", b.Limit, 0.6)
+	near(t, "requests per second", m.Capacity().Rate, 6)
+	near(t, "utilization", b.Utilization, 0.1667)
+	m.machine = 1.9
+	serve(m, 3*time.Second)
+	near(t, "service when the machine is full", m.Capacity().Basis.ServiceSeconds, 1)
 }
 
 // What a request waited for is no part of its service, so that a server that is full does not take its queue for its work.
@@ -186,4 +210,12 @@ func TestCapacityOutlivesAQuietHour(t *testing.T) {
 	m.resources[0].Busy = 0 // the pool was made anew
 	m.serve(3, 10*time.Second, 200, 10*time.Second)
 	near(t, "after a new pool", float64(m.Capacity().Users.Heavy), 30)
+	pool := m.resources
+	m.resources = nil // out of the configuration, and in again
+	m.Observe()
+	m.resources = pool
+	m.serve(100, time.Second, 200, time.Second)
+	if c := m.Capacity(); c.Users.Heavy < 1 || c.Basis.ServiceSeconds <= 0 {
+		t.Errorf("after a pool that was away: %+v", c)
+	}
 }

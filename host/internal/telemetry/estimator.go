@@ -20,7 +20,9 @@ const (
 	enoughSamples   = 50
 	// Whoever waits for a processor or a worker waits within its service time, as nobody can tell the two apart. So times are
 	// taken only while less than this part of them is in use.
-	calm = 0.8
+	calmUse = 0.8
+	// Those that waited still come out a while after.
+	calmAfter = 5 * time.Second
 	// Less of an idle time says nothing about what the server needs for itself.
 	leastIdle = 5 * time.Second
 )
@@ -31,7 +33,7 @@ type Resource struct {
 	Setting string  // where Limit can be changed; tells resources apart
 	Limit   float64 // how many requests may hold it at once
 	Busy    time.Duration
-	Waited  time.Duration // Busy is how long all requests together have held it, Waited how long they waited for it; 0 where nobody does
+	Waited  time.Duration // Busy is how long all requests together have held it, Waited how long they waited for it before, of those that gave it back
 }
 
 // EstimatorOptions are an Estimator's surroundings.
@@ -40,6 +42,8 @@ type EstimatorOptions struct {
 	Resources func() []Resource // from the goroutine of Run. What falls back was made anew
 	// CPU is the processor time that this process has taken; nil or false is not known.
 	CPU func() (time.Duration, bool)
+	// Machine is how many of the machine's processors are not idle, and how many there are; nil is not known.
+	Machine func() (busy, all float64)
 	// Loads counts when plugins begin to be loaded and when they are, so that it is odd meanwhile: compiling is dear, and no request's.
 	// nil is never.
 	Loads    func() int64
@@ -55,7 +59,9 @@ type Estimator struct {
 	last    look
 	held    map[string]held // by setting
 	service time.Duration
+	calm    bool // service was taken while nothing was full
 	samples int64
+	left    float64                  // processors that other programs leave
 	demand  map[string]CapacityBound // of what was measured last, by setting
 	base    float64                  // processors that the server needs without requests
 }
@@ -66,12 +72,15 @@ type look struct {
 	work, inFlight int64
 	workTime       time.Duration
 	cpu            time.Duration
+	machine, cpus  float64 // processors that were not idle lately, and all of them
 	loads          int64
+	others         time.Duration   // what other programs took of the processors
 	ownWork        int64           // of work, while no plugin was loaded
 	ownCPU         time.Duration   // of cpu, likewise
 	ownSpan        time.Duration   // of the time, likewise
 	idle, idleCPU  time.Duration   // time without requests, and the processor's in it
-	calmWork       int64           // of work, while neither processors nor workers were full
+	fullAt         time.Duration   // when anything was full last
+	calmWork       int64           // of work, while nothing was full
 	calmTime       time.Duration   // of workTime, likewise
 	calmWaited     time.Duration   // what of it was waited for connections
 	held           map[string]held // never changed
@@ -85,7 +94,7 @@ type held struct {
 
 // NewEstimator looks once; Run begins anew, so that a start is no part of what is measured.
 func NewEstimator(o EstimatorOptions) *Estimator {
-	e := &Estimator{o: o, cpus: float64(runtime.GOMAXPROCS(0)), demand: map[string]CapacityBound{}}
+	e := &Estimator{o: o, cpus: float64(runtime.GOMAXPROCS(0)), left: float64(runtime.GOMAXPROCS(0)), demand: map[string]CapacityBound{}}
 	e.Observe()
 	return e
 }
@@ -134,7 +143,14 @@ func (e *Estimator) Observe() {
 func (e *Estimator) look(resources []Resource) look {
 	l := e.o.Tracker.look()
 	if e.o.CPU != nil {
-		l.cpu, _ = e.o.CPU()
+		if cpu, ok := e.o.CPU(); ok {
+			l.cpu = cpu
+		} else {
+			l.cpu = e.last.cpu
+		}
+	}
+	if e.o.Machine != nil {
+		l.machine, l.cpus = e.o.Machine()
 	}
 	if e.o.Loads != nil {
 		l.loads = e.o.Loads()
@@ -151,11 +167,12 @@ func (e *Estimator) look(resources []Resource) look {
 	}
 	before := e.last
 	l.ownWork, l.ownCPU, l.ownSpan = before.ownWork, before.ownCPU, before.ownSpan
-	l.idle, l.idleCPU = before.idle, before.idleCPU
+	l.idle, l.idleCPU, l.others = before.idle, before.idleCPU, before.others
 	l.calmWork, l.calmTime, l.calmWaited = before.calmWork, before.calmTime, before.calmWaited
 	if len(e.looks) == 0 {
 		return l
 	}
+	l.others += max(time.Duration(l.machine*float64(l.at-before.at))-max(l.cpu-before.cpu, 0), 0)
 	if l.loads == before.loads && l.loads%2 == 0 {
 		cpu, span := max(l.cpu-before.cpu, 0), l.at-before.at
 		l.ownWork += l.work - before.work
@@ -166,7 +183,11 @@ func (e *Estimator) look(resources []Resource) look {
 			l.idleCPU += cpu
 		}
 	}
-	if !e.full(before, l, resources) {
+	l.fullAt = before.fullAt
+	if e.full(before, l, resources) {
+		l.fullAt = l.at
+	}
+	if l.fullAt == 0 || l.at-l.fullAt > calmAfter {
 		l.calmWork += l.work - before.work
 		l.calmTime += l.workTime - before.workTime
 		l.calmWaited += waited(before, l)
@@ -174,22 +195,22 @@ func (e *Estimator) look(resources []Resource) look {
 	return l
 }
 
-// full says whether a processor or a worker was busy nearly all the time between two looks.
+// full says whether the processors, this program's or the machine's, or a plugin's workers were busy nearly all the time between two looks.
 func (e *Estimator) full(before, now look, resources []Resource) bool {
 	span := float64(now.at - before.at)
-	if float64(now.cpu-before.cpu) > calm*span*e.cpus {
+	if float64(now.cpu-before.cpu) > calmUse*span*e.cpus || now.machine > calmUse*now.cpus {
 		return true
 	}
 	return slices.ContainsFunc(resources, func(r Resource) bool {
 		busy := now.held[r.Setting].busy - before.held[r.Setting].busy
-		return r.Kind == BoundWorkers && float64(busy) > calm*span*r.Limit
+		return r.Kind == BoundWorkers && float64(busy) > calmUse*span*r.Limit
 	})
 }
 
 // waited is the time that requests waited for anything between two looks.
 func waited(before, now look) (all time.Duration) {
 	for setting, h := range now.held {
-		all += h.waited - before.held[setting].waited
+		all += max(h.waited-before.held[setting].waited, 0) // below 0: it was away and came back
 	}
 	return all
 }
@@ -222,18 +243,20 @@ func (e *Estimator) measure(first, now look, resources []Resource) {
 		e.base = (now.idleCPU - first.idleCPU).Seconds() / idle.Seconds()
 	}
 	e.samples = int64(work)
-	if work := now.calmWork - first.calmWork; work > 0 {
-		took := now.calmTime - first.calmTime
-		// Calls that go on side by side wait side by side, so their waits may add up to more than there was.
-		e.service = max(took-(now.calmWaited-first.calmWaited), took/10) / time.Duration(work)
-	} else if e.service == 0 {
-		e.service = (now.workTime - first.workTime) / time.Duration(now.work-first.work)
+	if e.left = e.cpus; now.cpus > 0 {
+		e.left = min(e.cpus, now.cpus-(now.others-first.others).Seconds()/span)
+	}
+	if calm := now.calmWork - first.calmWork; calm > 0 {
+		e.service, e.calm = service(now.calmTime-first.calmTime, now.calmWaited-first.calmWaited, calm), true
+	} else if !e.calm { // it is full since it began
+		e.service = service(now.workTime-first.workTime, waited(first, now), now.work-first.work)
 	}
 	e.demand = make(map[string]CapacityBound, len(resources)+1)
 	for _, r := range resources {
-		h := held{busy: now.held[r.Setting].busy - first.held[r.Setting].busy, waited: now.held[r.Setting].waited - first.held[r.Setting].waited}
+		before, after := first.held[r.Setting], now.held[r.Setting]
+		busy := max(after.busy-before.busy, 0).Seconds() // below 0: it was away and came back
 		e.demand[r.Setting] = CapacityBound{
-			Demand: h.busy.Seconds() / work, Waited: h.waited.Seconds() / work, Utilization: h.busy.Seconds() / span / max(r.Limit, 1e-9),
+			Demand: busy / work, Waited: max(after.waited-before.waited, 0).Seconds() / work, Utilization: busy / span / max(r.Limit, 1e-9),
 		}
 	}
 	if work := now.ownWork - first.ownWork; work > 0 {
@@ -244,9 +267,16 @@ func (e *Estimator) measure(first, now look, resources []Resource) {
 	}
 }
 
-// processors is the bound that this machine is.
+// service is the time of a request without what it waited for connections. Calls that go on side by side wait side by side, so their
+// waits may add up to more than there was.
+func service(took, waited time.Duration, work int64) time.Duration {
+	return max(took-waited, took/100) / time.Duration(work)
+}
+
+// processors is the bound that this machine is: those that Go uses, as far as other programs leave them and the server does not need them
+// without any request.
 func (e *Estimator) processors() Resource {
-	return Resource{Kind: BoundCPU, Setting: "processors", Limit: max(e.cpus-e.base, e.cpus/100)}
+	return Resource{Kind: BoundCPU, Setting: "processors", Limit: max(e.left-e.base, e.cpus/100)}
 }
 
 // load puts the limits in force and what was measured together.

@@ -41,6 +41,7 @@ type System struct {
 	log     *slog.Logger
 	now     func() time.Time
 	process *process.Process // nil when the platform does not tell
+	self    *process.Process // the same for ProcessCPU, which others call
 	before  cpuTimes         // owned by whoever samples: NewSystem, then Run
 	failing bool             // the same
 	latest  atomic.Pointer[Sample]
@@ -60,6 +61,7 @@ func NewSystem(ctx context.Context, o SystemOptions) *System {
 	}
 	if p, err := process.NewProcessWithContext(ctx, int32(os.Getpid())); err == nil {
 		s.process = p
+		s.self, _ = process.NewProcessWithContext(ctx, p.Pid)
 	}
 	s.latest.Store(&Sample{})
 	s.sample(ctx)
@@ -119,13 +121,19 @@ func (s *System) sample(ctx context.Context) {
 	s.latest.Store(&next)
 }
 
+// Busy is how many of the machine's processors were not idle in the last second, and how many there are.
+func (s *System) Busy() (busy, all float64) {
+	now := s.Snapshot()
+	return now.CPUPercent / 100 * float64(now.CPUs), float64(now.CPUs)
+}
+
 // ProcessCPU reads the processor time that this process has taken, in all its threads; false where the platform does not tell.
 // It is not safe for concurrent use.
 func (s *System) ProcessCPU() (time.Duration, bool) {
-	if s.process == nil {
+	if s.self == nil {
 		return 0, false
 	}
-	t, err := s.process.TimesWithContext(context.Background())
+	t, err := s.self.TimesWithContext(context.Background())
 	if err != nil {
 		return 0, false
 	}

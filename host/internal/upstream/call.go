@@ -127,7 +127,7 @@ func (p *Pool) attempt(req *http.Request, body io.ReadCloser, c *conn, m *member
 	sent := begun
 	if c.cc == nil {
 		if err := p.dial(req.Context(), c); err != nil {
-			p.times.held.Add(int64(time.Since(begun)))
+			p.times.add(c.waited, time.Since(begun))
 			closeBody(body)
 			return nil, time.Since(sent), false, err
 		}
@@ -223,7 +223,7 @@ func (x *call) end() {
 		x.member.inFlight.Add(-1)
 	}
 	took := time.Since(x.began)
-	x.pool.times.held.Add(int64(took))
+	x.pool.times.add(x.conn.waited, took)
 	x.pool.times.whole.observe(took)
 	x.pool.settle(x.conn)
 	x.cancel(nil)

@@ -35,6 +35,8 @@ type conn struct {
 	above, below      *conn     // neighbours in the stack of its key
 	older, newer      *conn     // neighbours in the list by age
 
+	waited time.Duration // of the call that has it, for it
+
 	// Written under Pool.mu before the connection is handed on, read by whoever has it then.
 	used bool  // has served a call
 	mark int64 // of read, when the last call ended

@@ -126,6 +126,7 @@ func (p *Pool) acquire(ctx context.Context, k key, retry bool) (*conn, error) {
 			p.count.reused++
 			p.mu.Unlock()
 			closeAll(dead)
+			c.waited = 0
 			return c, nil
 		}
 	}
@@ -161,12 +162,13 @@ func (p *Pool) acquire(ctx context.Context, k key, retry bool) (*conn, error) {
 // wait blocks until a connection or a place is granted to w, or its context ends.
 func (p *Pool) wait(ctx context.Context, w *waiter, at *list.Element) (*conn, error) {
 	began := time.Now()
-	defer func() { p.times.waited.Add(int64(time.Since(began))) }()
 	select {
 	case c := <-w.ready:
+		c.waited = time.Since(began)
 		return c, nil
 	case <-ctx.Done():
 	}
+	p.times.waited.Add(int64(time.Since(began)))
 	var c *conn // granted at the same moment
 	p.mu.Lock()
 	if !w.granted {

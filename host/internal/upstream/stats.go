@@ -35,7 +35,7 @@ type Stats struct {
 	BytesOut       uint64  `json:"bytes_out"`
 
 	Held   float64   `json:"held_seconds"` // for which calls have held connections, all together, of calls that ended
-	Waited float64   `json:"wait_seconds"` // for which calls have waited for one
+	Waited float64   `json:"wait_seconds"` // for which they have waited for one before, and those that got none
 	Head   Durations `json:"-"`            // from a call's connection to the head of its answer
 	Whole  Durations `json:"-"`            // to its end, failed calls included
 

@@ -11,6 +11,12 @@ type times struct {
 	head, whole  durations
 }
 
+// add counts a call that ended: the two belong together, so that what was waited is never told of calls whose end is not.
+func (t *times) add(waited, held time.Duration) {
+	t.waited.Add(int64(waited))
+	t.held.Add(int64(held))
+}
+
 // Durations counts calls by how long they took, as a Prometheus histogram has it.
 type Durations struct {
 	Count   uint64

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 
 	"github.com/patchbay-run/patchbay/sdk/go/plugin"
@@ -13,8 +14,19 @@ func init() { plugin.Serve(setup) }
 
 func setup(p *plugin.Plugin) error {
 	p.Handle("GET /noop", func(*plugin.Response, *plugin.Request) error { return nil })
+	p.Handle("GET /work", work)
 	p.Handle("POST /chat", chat)
 	return nil
+}
+
+// work computes for some milliseconds.
+func work(w *plugin.Response, _ *plugin.Request) error {
+	sum := uint32(1)
+	for i := range uint32(2_000_000) {
+		sum = sum*1664525 + i
+	}
+	_, err := fmt.Fprintf(w, "%08x\n", sum)
+	return err
 }
 
 func chat(w *plugin.Response, r *plugin.Request) error {
