@@ -117,7 +117,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	}
 	a.demo = newDemoUpstream(c.Demo, a.log)
 	a.cache = cache.New(nil)
-	a.topics = topics.New(nil, nil)
+	a.topics = topics.New(publisher{a}, nil)
 	a.routes = route.NewHandler(a.log)
 	parts, err := a.parts(c, nil)
 	if err != nil {
