@@ -82,7 +82,7 @@ func (a *Admin) list(w http.ResponseWriter, r *http.Request) {
 func (a *Admin) plugins(w http.ResponseWriter, r *http.Request) {
 	all := slices.Clone(a.view.Plugins()) // the view may keep the list
 	for i := range all {
-		all[i] = all[i].brief().listed()
+		all[i] = all[i].listed()
 	}
 	a.answer(w, r, http.StatusOK, map[string]any{"plugins": list(all)})
 }
@@ -95,7 +95,9 @@ func (a *Admin) plugin(w http.ResponseWriter, r *http.Request) {
 		server.WriteDetail(w, http.StatusNotFound, fmt.Sprintf("No plugin is called %q; GET /api/plugins lists them", name))
 		return
 	}
-	a.answer(w, r, http.StatusOK, all[i].listed())
+	one := all[i].listed()
+	one.Published = list(all[i].Published)
+	a.answer(w, r, http.StatusOK, one)
 }
 
 func (a *Admin) upstreams(w http.ResponseWriter, r *http.Request) {

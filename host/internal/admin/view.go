@@ -68,15 +68,9 @@ type Reason struct {
 	Since   time.Time `json:"since,omitzero"`
 }
 
-// listed has [] where a list is empty, never null.
+// listed has [] where a list is empty, never null, and no published states, of which each plugin may have 256 KiB.
 func (p Plugin) listed() Plugin {
-	p.Routes, p.Secrets, p.Refused, p.Published = list(p.Routes), list(p.Secrets), list(p.Refused), list(p.Published)
-	return p
-}
-
-// brief is without what plugins have published, of which each may have 256 KiB.
-func (p Plugin) brief() Plugin {
-	p.Published = slices.Clone(p.Published) // the view may keep the list
+	p.Routes, p.Secrets, p.Refused, p.Published = list(p.Routes), list(p.Secrets), list(p.Refused), slices.Clone(list(p.Published))
 	for i := range p.Published {
 		p.Published[i].State = nil
 	}

@@ -14,7 +14,7 @@ func (a *App) feed(c *config.Config) (err error) {
 	a.hub, err = live.New(live.Options{
 		Config:  c.Live,
 		Origins: c.Server.CORS.Origins,
-		Topics:  topics,
+		Topics:  append(topics, a.eventTopic()),
 		Version: a.options.Version,
 		Log:     a.log,
 	})
