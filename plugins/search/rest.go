@@ -88,9 +88,10 @@ func (r *rests) begin(ctx context.Context, provider string, t trouble) (rest, bo
 	return next, true
 }
 
-// forget is for a provider that answers, and of which before was known. It says whether there was a rest.
+// forget is for a provider that answers, and of which before was known. It says whether there was a rest: of many who ask at the same time
+// one hears so.
 func (r *rests) forget(ctx context.Context, provider string, before rest) bool {
-	if before.Seconds == 0 {
+	if before.Seconds == 0 || r.of(ctx, provider).Seconds == 0 {
 		return false
 	}
 	var c plugin.Cache

@@ -127,7 +127,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	}
 	a.demo = newDemoUpstream(c.Demo, a.log)
 	a.cache = cache.New(nil)
-	a.topics = topics.New(publisher{a}, nil)
+	a.topics = topics.New(nil)
 	a.routes = route.NewHandler(a.log)
 	if err := a.trace(ctx, c); err != nil {
 		return nil, err
@@ -140,6 +140,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err := a.observe(ctx, c); err != nil {
 		return nil, err
 	}
+	a.topics.Attach(a.hub)
 	if err := a.guard(known); err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/patchbay-run/patchbay/host/internal/events"
+	"github.com/patchbay-run/patchbay/host/internal/live"
 	"github.com/patchbay-run/patchbay/host/internal/plugin"
 )
 
@@ -47,6 +48,12 @@ func (a *App) pluginEvents(before, now []*slot) {
 			add(events.PluginRemoved, s, "")
 		}
 	}
+}
+
+// eventTopic has the feed show the newest events.
+func (a *App) eventTopic() live.Topic {
+	const shown = 50
+	return live.Topic{Name: "events", State: func() any { return a.events.Look(0, shown) }}
 }
 
 // release names a generation as people do: its version and the first digits of its digest.

@@ -1,9 +1,13 @@
 package app_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
 
 	"github.com/patchbay-run/patchbay/host/internal/events"
 	"github.com/patchbay-run/patchbay/host/internal/topics"
@@ -24,6 +28,32 @@ func (p *patchbay) published() string {
 		b.WriteString(s.Topic + " " + map[bool]string{true: "public ", false: ""}[s.Public] + strings.Join(strings.Fields(string(s.State)), "") + "\n")
 	}
 	return b.String()
+}
+
+// feeds is the first state of a topic that a listener's feed gives, or the error in its place.
+func (p *patchbay) feeds(listener, topic string) string {
+	p.Helper()
+	conn, resp, err := websocket.DefaultDialer.DialContext(p.Context(), "ws"+strings.TrimPrefix(listener, "http")+"/api/live?topics=", http.Header{"Authorization": {"Bearer " + p.token}})
+	if err != nil {
+		p.Fatal(err, resp)
+	}
+	defer conn.Close()
+	if err := conn.WriteJSON(map[string]any{"type": "subscribe", "topics": []string{topic}, "rate": "250ms"}); err != nil {
+		p.Fatal(err)
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	for {
+		var f struct {
+			Type, Topic string
+			Data        json.RawMessage
+		}
+		if err := conn.ReadJSON(&f); err != nil {
+			p.Fatal(err)
+		}
+		if f.Type == "error" || f.Type == "state" && f.Topic == topic {
+			return f.Type + " " + string(f.Data)
+		}
+	}
 }
 
 // TestOperatorSeesWhoRests: the search tells which of its providers rests, over a swap, as long as it is granted.
@@ -54,9 +84,26 @@ func TestOperatorSeesWhoRests(t *testing.T) {
 	if list := string(p.admins("/api/plugins").body); strings.Contains(list, `"resting"`) || !strings.Contains(list, `"providers"`) {
 		t.Errorf("the list of plugins: %s", list)
 	}
+	if got := p.feeds(p.admin, "plugin/search/providers"); !strings.Contains(got, `"resting":[{"provider":"tavily"`) {
+		t.Errorf("the operator's feed: %s", got)
+	}
+	if got := p.feeds(p.admin, "events"); !strings.HasPrefix(got, `state {"total":`) || !strings.Contains(got, `"kind":"suspended"`) || !strings.Contains(got, `"kind":"plugin.swapped"`) {
+		t.Errorf("events in the operator's feed: %s", got)
+	}
+	for _, topic := range []string{"plugin/search/providers", "events"} {
+		if got := p.feeds(p.url, topic); !strings.HasPrefix(got, "error ") {
+			t.Errorf("everybody's feed: %s", got)
+		}
+	}
 	s.limits = "cpu: 9s"
 	replace(t, p.file, granted("{topic: providers, public: true}"))
 	eventually(t, "it is public, and the rest goes on", func() bool { return strings.HasPrefix(p.published(), strings.Replace(rests, " ", " public ", 1)) })
+	if got := p.feeds(p.url, "plugin/search/providers"); !strings.Contains(got, `"resting":[{"provider":"tavily"`) {
+		t.Errorf("everybody's feed, when it is public: %s", got)
+	}
 	replace(t, p.file, s.yaml(t))
 	eventually(t, "the grant is gone", func() bool { return p.published() == "" })
+	if got := p.feeds(p.admin, "plugin/search/providers"); !strings.HasPrefix(got, "error ") {
+		t.Errorf("the feed without a grant: %s", got)
+	}
 }

@@ -60,8 +60,11 @@ func (e Event) Bounded() Event {
 	return e
 }
 
-// Kept is how many events a Log holds.
-const Kept = 1000
+// Kept is how many events a Log holds; KeptOf is how many of those may be one plugin's own, so that it cannot push out what others tell.
+const (
+	Kept   = 1000
+	KeptOf = 200
+)
 
 // One thing may happen a thousand times a second. What happened a moment ago already, or a little longer ago in the same words, is one
 // event with a count, so that it cannot push all others out.
@@ -112,6 +115,9 @@ func (l *Log) Add(e Event) {
 			break
 		}
 	}
+	if e.By != "" {
+		l.makeRoom(e.By)
+	}
 	if len(l.list) == 2*Kept {
 		l.list = l.list[:copy(l.list, l.list[Kept:])]
 	}
@@ -119,6 +125,21 @@ func (l *Log) Add(e Event) {
 	if l.changed != nil {
 		close(l.changed)
 		l.changed = nil
+	}
+}
+
+// makeRoom forgets the oldest of what a plugin has said itself when there is as much of it as may be. l.mu is held.
+func (l *Log) makeRoom(by string) {
+	oldest, n := -1, 0
+	for i := range l.list {
+		if l.list[i].By == by {
+			if n++; oldest < 0 {
+				oldest = i
+			}
+		}
+	}
+	if n >= KeptOf {
+		l.list = slices.Delete(l.list, oldest, oldest+1)
 	}
 }
 

@@ -92,6 +92,22 @@ func TestKeepsTheNewest(t *testing.T) {
 	}
 }
 
+// TestOneHasItsShare: a plugin that talks all the time pushes out its own words, and nobody else's.
+func TestOneHasItsShare(t *testing.T) {
+	l, clock := newLog()
+	l.Add(trapped("a", "long ago"))
+	l.Add(events.Event{Kind: "said", Subject: "x", By: "quiet"})
+	const n = 5 * events.Kept
+	for i := range n {
+		clock.at = clock.at.Add(time.Minute)
+		l.Add(events.Event{Kind: "said", Subject: "x", Text: fmt.Sprint(i), By: "chatty"})
+	}
+	v := l.Look(0, n)
+	if len(v.Events) != events.KeptOf+2 || v.Oldest != 1 || v.Total != n+2 || v.Events[0].Seq != n+2 || v.Events[events.KeptOf-1].Seq != n+3-events.KeptOf || v.Events[events.KeptOf].By != "quiet" {
+		t.Errorf("%d events kept, %d in all, the oldest %d", len(v.Events), v.Total, v.Oldest)
+	}
+}
+
 func TestTextsAreBounded(t *testing.T) {
 	l, _ := newLog()
 	l.Add(events.Event{Kind: "x", Subject: strings.Repeat("ü", 10_000), Text: "\xff" + strings.Repeat("ü", 10_000)})

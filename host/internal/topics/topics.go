@@ -53,15 +53,24 @@ type slot struct {
 	pending bool // the configuration that grants it is not in force yet: its state is kept, and shown to nobody
 }
 
-// New makes a board without topics. A nil feed is none, a nil now is time.Now.
-func New(feed Feed, now func() time.Time) *Board {
-	if feed == nil {
-		feed = nobody{}
-	}
+// New makes a board without topics and without a feed. A nil now is time.Now.
+func New(now func() time.Time) *Board {
 	if now == nil {
 		now = time.Now
 	}
-	return &Board{now: now, feed: feed, plugins: map[string]map[string]*slot{}}
+	return &Board{now: now, feed: nobody{}, plugins: map[string]map[string]*slot{}}
+}
+
+// Attach has a feed show what there is, and what will be.
+func (b *Board) Attach(feed Feed) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.feed = feed
+	for plugin, slots := range b.plugins {
+		for _, s := range slots {
+			b.show(plugin, s)
+		}
+	}
 }
 
 // Prepare makes room for the topics of a plugin that is about to be loaded. What they are told is shown when Grant names them, and

@@ -45,7 +45,9 @@ func grants(list ...string) map[string][]topics.Grant {
 
 func start() (*topics.Board, *feed) {
 	f := &feed{shown: map[string]string{}}
-	return topics.New(f, nil), f
+	b := topics.New(nil)
+	b.Attach(f)
+	return b, f
 }
 
 func (f *feed) shows(t *testing.T, when string, want ...string) {
@@ -157,9 +159,18 @@ func TestNewestWinsUnderLoad(t *testing.T) {
 	}
 }
 
-func TestWithoutFeed(t *testing.T) {
-	b := topics.New(nil, nil)
-	b.Grant(grants("a/n"))
+// TestFeedComesLater: it is shown what there is, but not what is not in force.
+func TestFeedComesLater(t *testing.T) {
+	b := topics.New(nil)
+	b.Grant(grants("a/n", "a/none", "a/gone"))
 	b.Publish("a", "n", json.RawMessage(`1`))
-	b.Grant(nil)
+	b.Publish("a", "gone", json.RawMessage(`1`))
+	b.Prepare("b", grants("b/n")["b"])
+	b.Publish("b", "n", json.RawMessage(`2`))
+	b.Grant(grants("a/n", "a/none"))
+	b.Prepare("b", grants("b/n")["b"])
+	b.Publish("b", "n", json.RawMessage(`3`))
+	f := &feed{shown: map[string]string{}}
+	b.Attach(f)
+	f.shows(t, "at first", "plugin/a/n 1 false")
 }
