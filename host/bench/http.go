@@ -85,31 +85,21 @@ type overHTTP struct {
 }
 
 func (h *overHTTP) open(ctx context.Context) error {
-	patchbay := filepath.Join(h.r.temp, "patchbay")
-	if err := h.r.command(ctx, h.r.root, "go", "build", "-o", patchbay, "./host/cmd/patchbay"); err != nil {
+	patchbay, err := h.build(ctx)
+	if err != nil {
 		return err
-	}
-	for name, dir := range map[string]string{"bench": "host/bench/testdata/guest", "inference": "plugins/inference"} {
-		if err := h.r.command(ctx, h.r.root, patchbay, "plugin", "build", dir, "-o", h.plugin(name)); err != nil {
-			return err
-		}
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	h.upstream, err = h.start(ctx, "mock", self, false, func(address string) []string { return []string{"mock", address} })
-	if err != nil {
-		return err
-	}
-	h.servers = map[string]*process{}
 	for _, c := range contenders() { // one after the other: the first compiles the guests for all
 		if h.servers[c.server] != nil {
 			continue
 		}
 		binary, args := self, func(address string) []string { return []string{"plain", address, h.upstream.address} }
 		if c.server != "plain" {
-			if binary, args, err = h.serve(patchbay, c.server); err != nil {
+			if binary, args, err = h.serve(patchbay, "workers-"+c.server, h.config(c.server)); err != nil {
 				return err
 			}
 		}
@@ -120,12 +110,32 @@ func (h *overHTTP) open(ctx context.Context) error {
 	return nil
 }
 
+// build makes the server and the plugins, and starts the upstream.
+func (h *overHTTP) build(ctx context.Context) (patchbay string, err error) {
+	patchbay = filepath.Join(h.r.temp, "patchbay")
+	if err := h.r.command(ctx, h.r.root, "go", "build", "-o", patchbay, "./host/cmd/patchbay"); err != nil {
+		return "", err
+	}
+	for name, dir := range map[string]string{"bench": "host/bench/testdata/guest", "inference": "plugins/inference"} {
+		if err := h.r.command(ctx, h.r.root, patchbay, "plugin", "build", dir, "-o", h.plugin(name)); err != nil {
+			return "", err
+		}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	h.servers = map[string]*process{}
+	h.upstream, err = h.start(ctx, "mock", self, false, func(address string) []string { return []string{"mock", address} })
+	return patchbay, err
+}
+
 func (h *overHTTP) plugin(name string) string { return filepath.Join(h.r.temp, name+".wasm") }
 
 // serve writes a configuration and gives the command that serves it.
-func (h *overHTTP) serve(patchbay, workers string) (binary string, args func(address string) []string, err error) {
-	file := filepath.Join(h.r.temp, "workers-"+workers+".yaml")
-	if err := os.WriteFile(file, []byte(h.config(workers)), 0o600); err != nil {
+func (h *overHTTP) serve(patchbay, name, config string) (binary string, args func(address string) []string, err error) {
+	file := filepath.Join(h.r.temp, name+".yaml")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return "", nil, err
 	}
 	admin, err := freeAddress()

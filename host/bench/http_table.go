@@ -3,7 +3,7 @@ package main
 import "fmt"
 
 func overHTTPSection() section {
-	s := section{name: "http", http: true}
+	s := section{name: "http", servers: func(r *runner) servers { return &overHTTP{r: r} }}
 	for _, l := range httpLoads() {
 		for _, conns := range httpConns() {
 			s.tables = append(s.tables, httpTable(l, conns))

@@ -36,11 +36,18 @@ type part struct {
 
 // section is what is measured and printed together.
 type section struct {
-	name   string
-	parts  []part
-	http   bool
-	tables []table
-	musts  []must
+	name    string
+	parts   []part
+	servers func(r *runner) servers // nil is none
+	tables  []table
+	musts   []must
+}
+
+// servers are processes of their own that are compared under load.
+type servers interface {
+	open(ctx context.Context) error
+	round(ctx context.Context, n int, into samples) error // has each make each load once
+	close()
 }
 
 // run measures sections. Each round has every part once; parts take turns at being first.
@@ -62,9 +69,9 @@ func (r *runner) run(ctx context.Context, s section) error {
 			parts = append(parts, p)
 		}
 	}
-	var servers *overHTTP
-	if s.http {
-		servers = &overHTTP{r: r}
+	var servers servers
+	if s.servers != nil {
+		servers = s.servers(r)
 		defer servers.close()
 		if err := servers.open(ctx); err != nil {
 			return err

@@ -28,13 +28,13 @@ func (t *Tracker) level(rec *record) (l slog.Level, ok bool) {
 }
 
 // say writes the access line. What a request has nothing of is left out of it.
-func (t *Tracker) say(ctx context.Context, rec *record, took time.Duration, left leaver) {
+func (t *Tracker) say(rec *record, took time.Duration, left leaver) {
 	level, ok := t.level(rec)
 	if !ok {
 		return
 	}
-	// A group without a name is written as its attributes. A record would copy them.
-	attrs := make([]slog.Attr, 0, 20)
+	kept := t.attrs.Get().(*[]slog.Attr)
+	attrs := (*kept)[:0]
 	text := func(name, value string) {
 		if value != "" {
 			attrs = append(attrs, slog.String(name, value))
@@ -70,10 +70,12 @@ func (t *Tracker) say(ctx context.Context, rec *record, took time.Duration, left
 	}
 	text("left", string(left))
 
+	// A group without a name is written as its attributes. A record of so many would copy them.
 	r := slog.NewRecord(t.now(), level, "request", 0)
 	r.AddAttrs(slog.Attr{Value: slog.GroupValue(attrs...)})
-	// The caller's context may be over; a handler of logs must not care.
-	_ = t.log.Handler().Handle(context.WithoutCancel(ctx), r)
+	_ = t.log.Handler().Handle(context.Background(), r) // the request's own may be over
+	*kept = attrs
+	t.attrs.Put(kept)
 }
 
 // millis is a duration as a number with its unit in its name, to the microsecond.
