@@ -3,12 +3,16 @@ package app_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/gorilla/websocket"
 
 	"github.com/patchbay-run/patchbay/host/internal/app"
 	"github.com/patchbay-run/patchbay/host/internal/config"
@@ -87,6 +91,35 @@ func TestRequestIDGoesAllTheWay(t *testing.T) {
 	}
 	if text := p.log.String(); strings.Contains(text, "private") {
 		t.Error("what a client asked is in the log")
+	}
+}
+
+// TestHostRoutesHaveTheirLines: what the host answers itself goes by its own route, the live feed's upgrade too, and that has an id.
+func TestHostRoutesHaveTheirLines(t *testing.T) {
+	p := serve(t, setup{plugins: "models"})
+	p.ok("GET", "/", "")
+	p.ok("GET", "/config.js", "")
+	p.ok("GET", "/livez", "")
+	p.do("GET", "/nowhere", "")
+	conn, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(p.url, "http")+"/api/live", http.Header{"X-Request-Id": {"feed-1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if id := resp.Header.Get("X-Request-Id"); id != "feed-1" {
+		t.Errorf("the upgrade has the id %q", id)
+	}
+	want := []string{"INFO GET / 200", "INFO GET /config.js 200", "DEBUG GET /livez 200", "INFO unmatched 404", "INFO GET /api/live 101"}
+	var got []string
+	eventually(t, "all lines", func() bool {
+		got = nil
+		for _, l := range p.linesOf("request") {
+			got = append(got, fmt.Sprint(l["level"], " ", l["route"], " ", l["status"]))
+		}
+		return len(got) >= len(want)
+	})
+	if !slices.Equal(got, want) {
+		t.Errorf("the lines are %q, want %q", got, want)
 	}
 }
 

@@ -3,13 +3,14 @@ package telemetry
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"strings"
 	"time"
 )
 
 // AccessLog says what is told of each request. The line has the route's pattern and never a path, a query, a header or a body.
 type AccessLog struct {
-	On     bool // one line for each request at info; for probes at debug
+	On     bool // one line for each request at info; for probes that went well at debug
 	Client bool // with the client's address
 }
 
@@ -21,7 +22,7 @@ const maxModel = 128
 
 // level is that of the access line of rec; ok is false when none is written.
 func (t *Tracker) level(rec *record) (l slog.Level, ok bool) {
-	if rec.probe {
+	if rec.probe && rec.status < http.StatusBadRequest {
 		l = slog.LevelDebug
 	}
 	return l, t.access.Load().On && t.log.Enabled(context.Background(), l)
