@@ -4,7 +4,7 @@ const engine = "host/internal/wasm"
 
 // sections is everything that is measured, in this order.
 func sections() []section {
-	return []section{requests(), metering(), stopping(), waiting(), starting(), loading(), overHTTPSection(), capacitySection(), healthSection()}
+	return []section{requests(), metering(), stopping(), waiting(), starting(), loading(), overHTTPSection(), capacitySection(), healthSection(), telemetrySection()}
 }
 
 func requests() section {

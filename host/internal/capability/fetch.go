@@ -160,6 +160,10 @@ func (f *fetch) call(ctx context.Context, in *wasm.Operation, parts *Parts, h *h
 		return nil, f.refuse(in, fmt.Sprintf("plugin %q: %v", f.plugin.Name, err))
 	}
 	setBody(req, h)
+	if named != nil && in.RequestID != "" && req.Header.Get("X-Request-Id") == "" {
+		// The operator's own services log it too. To others it would only tell calls of one request apart.
+		req.Header.Set("X-Request-Id", in.RequestID)
+	}
 	req = x.allowed(req, t, grant)
 	if named == nil {
 		return parts.Upstreams.Shared().Do(req, upstream.Policy{Private: grant.Private, Owner: f.plugin.Name})

@@ -14,6 +14,9 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/server"
 )
 
+// requestID is the header that names the request, which whoever counts requests has set.
+const requestID = "X-Request-Id"
+
 // retryAfter is said to a client that finds no place, in seconds.
 const retryAfter = "5"
 
@@ -106,7 +109,8 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := &client{door: d, from: from}
-	conn, err := d.hub.upgrader.Upgrade(&hijacker{w, c}, r, nil)
+	// The upgrader writes a head of its own.
+	conn, err := d.hub.upgrader.Upgrade(&hijacker{w, c}, r, http.Header{requestID: w.Header()[requestID]})
 	if err != nil { // answered by the upgrader
 		d.release(from)
 		return

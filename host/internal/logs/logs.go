@@ -29,16 +29,8 @@ func New(out io.Writer, c config.Log) *Log {
 	l := &Log{}
 	l.SetLevel(c.Level)
 	l.writer = newWriter(out, int(c.Buffer), func(lines int64) []byte { return lost(c.Format, lines) })
-	l.Logger = slog.New(handler(l.writer, c.Format, &l.level))
+	l.Logger = slog.New(newHandler(l.writer, c.Format, &l.level))
 	return l
-}
-
-func handler(w io.Writer, format string, level slog.Leveler) slog.Handler {
-	o := &slog.HandlerOptions{Level: level}
-	if format == "json" {
-		return slog.NewJSONHandler(w, o)
-	}
-	return slog.NewTextHandler(w, o)
 }
 
 // lost is the line that stands where others are missing. It is written at any level.
@@ -46,7 +38,7 @@ func lost(format string, lines int64) []byte {
 	var b bytes.Buffer
 	r := slog.NewRecord(time.Now(), slog.LevelWarn, "log lines are missing here: they were not read as fast as they were written", 0)
 	r.AddAttrs(slog.Int64("lines", lines))
-	_ = handler(&b, format, slog.LevelDebug).Handle(context.Background(), r) // a buffer takes everything
+	_ = newHandler(&b, format, slog.LevelDebug).Handle(context.Background(), r) // a buffer takes everything
 	return b.Bytes()
 }
 

@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// linger is how long the first of some lines waits for others, so that a busy server does not wake up and write for each.
+const linger = 5 * time.Millisecond
+
 // writer hands lines to out on a goroutine of its own, as many at a time as there are. What does not fit into the bound is dropped,
 // and a line says so in its place.
 type writer struct {
@@ -64,6 +67,7 @@ func (w *writer) run() {
 		}
 	}
 	for range w.wake {
+		time.Sleep(linger)
 		for {
 			w.mu.Lock()
 			lines, w.pending = w.pending, lines[:0]

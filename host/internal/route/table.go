@@ -37,7 +37,7 @@ func NewTable(h *Handler, host map[string]http.Handler, serving []*plugin.Genera
 		}
 	}
 	for _, pattern := range slices.Sorted(maps.Keys(host)) {
-		add("the server", pattern, host[pattern])
+		add("the server", pattern, named(pattern, host[pattern]))
 	}
 	for _, g := range serving {
 		for i, r := range g.Manifest.Routes {
@@ -59,6 +59,15 @@ func NewTable(h *Handler, host map[string]http.Handler, serving []*plugin.Genera
 		return nil, fmt.Errorf("build the route table: %w", err)
 	}
 	return t, nil
+}
+
+// named has what h answers counted under its own route. One that is a probe says so itself.
+func named(pattern string, h http.Handler) http.Handler {
+	route := strings.TrimSuffix(pattern, "{$}")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		telemetry.SetRoute(r.Context(), route)
+		h.ServeHTTP(w, r)
+	})
 }
 
 // pattern is a route as ServeMux writes it, for which a "/" at the end means all below.

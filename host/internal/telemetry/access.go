@@ -3,13 +3,14 @@ package telemetry
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"strings"
 	"time"
 )
 
 // AccessLog says what is told of each request. The line has the route's pattern and never a path, a query, a header or a body.
 type AccessLog struct {
-	On     bool // one line for each request at info; for probes at debug
+	On     bool // one line for each request at info; for probes that went well at debug
 	Client bool // with the client's address
 }
 
@@ -21,20 +22,20 @@ const maxModel = 128
 
 // level is that of the access line of rec; ok is false when none is written.
 func (t *Tracker) level(rec *record) (l slog.Level, ok bool) {
-	if rec.probe {
+	if rec.probe && rec.status < http.StatusBadRequest {
 		l = slog.LevelDebug
 	}
 	return l, t.access.Load().On && t.log.Enabled(context.Background(), l)
 }
 
 // say writes the access line. What a request has nothing of is left out of it.
-func (t *Tracker) say(ctx context.Context, rec *record, took time.Duration, left leaver) {
+func (t *Tracker) say(rec *record, took time.Duration, left leaver) {
 	level, ok := t.level(rec)
 	if !ok {
 		return
 	}
-	// A group without a name is written as its attributes. A record would copy them.
-	attrs := make([]slog.Attr, 0, 20)
+	kept := t.attrs.Get().(*[]slog.Attr)
+	attrs := (*kept)[:0]
 	text := func(name, value string) {
 		if value != "" {
 			attrs = append(attrs, slog.String(name, value))
@@ -70,10 +71,12 @@ func (t *Tracker) say(ctx context.Context, rec *record, took time.Duration, left
 	}
 	text("left", string(left))
 
+	// A group without a name is written as its attributes. A record of so many would copy them.
 	r := slog.NewRecord(t.now(), level, "request", 0)
 	r.AddAttrs(slog.Attr{Value: slog.GroupValue(attrs...)})
-	// The caller's context may be over; a handler of logs must not care.
-	_ = t.log.Handler().Handle(context.WithoutCancel(ctx), r)
+	_ = t.log.Handler().Handle(context.Background(), r) // the request's own may be over
+	*kept = attrs
+	t.attrs.Put(kept)
 }
 
 // millis is a duration as a number with its unit in its name, to the microsecond.

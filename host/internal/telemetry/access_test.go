@@ -141,22 +141,26 @@ func TestAccessLineTellsWhatWasDone(t *testing.T) {
 	}
 }
 
-// TestAccessLineWhenItIsToldTo: probes are told of at debug alone, and the settings change while requests are under way.
+// TestAccessLineWhenItIsToldTo: probes that go well are told of at debug alone, and the settings change while requests are under way.
 func TestAccessLineWhenItIsToldTo(t *testing.T) {
 	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn} {
 		for _, on := range []bool{true, false} {
 			var log logtest.Buffer
 			tr := telemetry.NewTracker(telemetry.TrackerOptions{Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: level}))})
-			h := tr.Track(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			h := tr.Track(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				tr.SetAccessLog(telemetry.AccessLog{On: on})
-				if r.URL.Path == "/livez" {
+				switch r.URL.Path {
+				case "/livez":
 					telemetry.SetProbe(r.Context(), "GET /livez")
+				case "/readyz":
+					telemetry.SetProbe(r.Context(), "GET /readyz")
+					w.WriteHeader(http.StatusServiceUnavailable)
 				}
 			}))
-			for _, path := range []string{"/", "/livez"} {
+			for _, path := range []string{"/", "/livez", "/readyz"} {
 				h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, path, nil))
 			}
-			want := map[slog.Level]int{slog.LevelDebug: 2, slog.LevelInfo: 1, slog.LevelWarn: 0}[level]
+			want := map[slog.Level]int{slog.LevelDebug: 3, slog.LevelInfo: 2, slog.LevelWarn: 0}[level]
 			if !on {
 				want = 0
 			}

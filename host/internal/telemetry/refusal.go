@@ -1,9 +1,6 @@
 package telemetry
 
-import (
-	"context"
-	"net/http"
-)
+import "net/http"
 
 // Refused counts an answer to what could not be read as a request, and returns an id for it. It has no route and no method, and how fast
 // it was says nothing about the service.
@@ -12,7 +9,7 @@ func (t *Tracker) Refused(status int) (id string) {
 	rec.status = status
 	t.flow.begin(rec.start)
 	rec.count(outcome{status: status, probe: true, left: leftServer})
-	t.say(context.Background(), rec, 0, leftServer)
+	t.say(rec, 0, leftServer)
 	return rec.id
 }
 

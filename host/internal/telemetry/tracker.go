@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -25,7 +26,7 @@ const (
 
 // TrackerOptions are a Tracker's surroundings. The zero value works.
 type TrackerOptions struct {
-	Log       *slog.Logger                 // gets the access lines; nil is silent
+	Log       *slog.Logger                 // gets the access lines; nil is silent. Its handler keeps nothing of a line past Handle
 	Access    AccessLog                    // what they tell
 	Client    func(r *http.Request) string // the client's address, for the access line; nil is not known
 	Now       func() time.Time             // nil is time.Now
@@ -38,6 +39,7 @@ type Tracker struct {
 	log    *slog.Logger
 	access atomic.Pointer[AccessLog]
 	client func(r *http.Request) string
+	attrs  sync.Pool // of *[]slog.Attr, for access lines
 	now    func() time.Time
 	start  time.Time
 	flow   flow
@@ -49,6 +51,7 @@ type Tracker struct {
 func NewTracker(o TrackerOptions) *Tracker {
 	t := &Tracker{log: o.Log, client: o.Client, now: o.Now}
 	t.SetAccessLog(o.Access)
+	t.attrs.New = func() any { return new(make([]slog.Attr, 0, 20)) }
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}
@@ -100,7 +103,7 @@ func (rec *record) finish(ctx context.Context, returned bool) {
 	t := rec.tracker
 	took := t.uptime() - rec.start
 	if rec.ended {
-		t.say(ctx, rec, took, "") // it was answered; the websocket goes on
+		t.say(rec, took, "") // it was answered; the websocket goes on
 		return
 	}
 	left := rec.left(ctx, returned)
@@ -111,7 +114,7 @@ func (rec *record) finish(ctx context.Context, returned bool) {
 		}
 	}
 	rec.count(outcome{took: took, status: rec.status, bytes: rec.bytes, probe: rec.probe, left: left})
-	t.say(ctx, rec, took, left)
+	t.say(rec, took, left)
 }
 
 // left says who went first. The context is over as soon as the connection cannot be read: that of a client that took a whole answer
