@@ -169,7 +169,7 @@ func (a *App) observe(ctx context.Context, c *config.Config) (err error) {
 	a.applyLog(c.Log)
 	a.system = telemetry.NewSystem(ctx, telemetry.SystemOptions{Log: a.log})
 	a.estimator = telemetry.NewEstimator(telemetry.EstimatorOptions{
-		Tracker: a.tracker, Resources: a.resources, CPU: a.system.ProcessCPU, Loads: a.loads.Load,
+		Tracker: a.tracker, Resources: a.resources, CPU: a.system.ProcessCPU, Machine: a.system.Busy, Loads: a.loads.Load,
 		// The think times in force; server.max_conns is read at the start only.
 		Settings: func() (config.Capacity, int) { return a.state.Load().config.Capacity, c.Server.MaxConns },
 	})

@@ -2,6 +2,7 @@ package telemetry_test
 
 import (
 	"reflect"
+	"runtime"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ type machine struct {
 	resources   []telemetry.Resource
 	cpu         time.Duration
 	loads       int64
+	machine     float64 // of two processors
 	connections int
 }
 
@@ -27,6 +29,7 @@ func estimator(resources ...telemetry.Resource) *machine {
 		Tracker:   m.Tracker,
 		Resources: func() []telemetry.Resource { return m.resources },
 		CPU:       func() (time.Duration, bool) { return m.cpu, true },
+		Machine:   func() (busy, all float64) { return m.machine, 2 },
 		Loads:     func() int64 { return m.loads },
 		Settings:  func() (config.Capacity, int) { return config.Default().Capacity, m.connections },
 	})
@@ -122,9 +125,22 @@ func TestCapacityOfTheProcessors(t *testing.T) {
 	b := c.Bounds[0]
 	near(t, "demand", b.Demand*1000, 100)
 	near(t, "requests per second", c.Rate, b.Limit/0.1)
+	near(t, "processors", b.Limit, float64(runtime.GOMAXPROCS(0))-0.1)
 	if c.BoundBy.Light != telemetry.BoundCPU || b.Kind != telemetry.BoundCPU || b.Setting != "processors" {
 		t.Errorf("%+v", c)
 	}
+}
+
+// While the machine is full, be it of other programs, times say nothing of the service.
+func TestCapacityBesideOtherPrograms(t *testing.T) {
+	m := estimator(upstream(10))
+	m.machine = 1.5
+	m.serve(100, 2*time.Second, 200, time.Second)
+	m.machine = 1.9
+	m.serve(400, 3*time.Second, 200, time.Second)
+	c := m.Capacity()
+	near(t, "service when the machine is full", c.Basis.ServiceSeconds, 2)
+	near(t, "requests per second", c.Rate, 10)
 }
 
 // What a request waited for is no part of its service, so that a server that is full does not take its queue for its work.

@@ -42,6 +42,8 @@ type EstimatorOptions struct {
 	Resources func() []Resource // from the goroutine of Run. What falls back was made anew
 	// CPU is the processor time that this process has taken; nil or false is not known.
 	CPU func() (time.Duration, bool)
+	// Machine is how many of the machine's processors are not idle, and how many there are; nil is not known.
+	Machine func() (busy, all float64)
 	// Loads counts when plugins begin to be loaded and when they are, so that it is odd meanwhile: compiling is dear, and no request's.
 	// nil is never.
 	Loads    func() int64
@@ -69,6 +71,7 @@ type look struct {
 	work, inFlight int64
 	workTime       time.Duration
 	cpu            time.Duration
+	machine, cpus  float64 // processors that were not idle lately, and all of them
 	loads          int64
 	ownWork        int64           // of work, while no plugin was loaded
 	ownCPU         time.Duration   // of cpu, likewise
@@ -144,6 +147,9 @@ func (e *Estimator) look(resources []Resource) look {
 			l.cpu = e.last.cpu
 		}
 	}
+	if e.o.Machine != nil {
+		l.machine, l.cpus = e.o.Machine()
+	}
 	if e.o.Loads != nil {
 		l.loads = e.o.Loads()
 	}
@@ -186,10 +192,10 @@ func (e *Estimator) look(resources []Resource) look {
 	return l
 }
 
-// full says whether a processor or a worker was busy nearly all the time between two looks.
+// full says whether the processors, this program's or the machine's, or a plugin's workers were busy nearly all the time between two looks.
 func (e *Estimator) full(before, now look, resources []Resource) bool {
 	span := float64(now.at - before.at)
-	if float64(now.cpu-before.cpu) > calmUse*span*e.cpus {
+	if float64(now.cpu-before.cpu) > calmUse*span*e.cpus || now.machine > calmUse*now.cpus {
 		return true
 	}
 	return slices.ContainsFunc(resources, func(r Resource) bool {
@@ -261,7 +267,8 @@ func service(took, waited time.Duration, work int64) time.Duration {
 	return max(took-waited, took/100) / time.Duration(work)
 }
 
-// processors is the bound that this machine is.
+// processors is the bound that this machine is: those that Go uses, as far as the server does not need them without any request. What
+// other programs take is not taken off: who asks for more gets more, up to an even share.
 func (e *Estimator) processors() Resource {
 	return Resource{Kind: BoundCPU, Setting: "processors", Limit: max(e.cpus-e.base, e.cpus/100)}
 }

@@ -121,6 +121,12 @@ func (s *System) sample(ctx context.Context) {
 	s.latest.Store(&next)
 }
 
+// Busy is how many of the machine's processors were not idle in the last second, and how many there are.
+func (s *System) Busy() (busy, all float64) {
+	now := s.Snapshot()
+	return now.CPUPercent / 100 * float64(now.CPUs), float64(now.CPUs)
+}
+
 // ProcessCPU reads the processor time that this process has taken, in all its threads; false where the platform does not tell.
 // It is not safe for concurrent use.
 func (s *System) ProcessCPU() (time.Duration, bool) {
