@@ -57,7 +57,6 @@ type Estimator struct {
 	latest  atomic.Pointer[Capacity]
 	looks   []look // the last hour, a look each estimateKeep, the oldest first
 	last    look
-	held    map[string]held // by setting
 	service time.Duration
 	calm    bool // service was taken while nothing was full
 	samples int64
@@ -288,8 +287,8 @@ func (e *Estimator) load(resources []Resource) load {
 		if b.Demand <= 0 || r.Limit <= 0 {
 			continue
 		}
-		b.Kind, b.Setting, b.Limit, b.Rate = r.Kind, r.Setting, digits(r.Limit, 4), digits(r.Limit/b.Demand, 4)
-		b.Demand, b.Utilization, b.Waited = digits(b.Demand, 4), digits(b.Utilization, 4), digits(b.Waited, 4)
+		b.Kind, b.Setting, b.Limit, b.Rate = r.Kind, r.Setting, digits(r.Limit), digits(r.Limit/b.Demand)
+		b.Demand, b.Utilization, b.Waited = digits(b.Demand), digits(b.Utilization), digits(b.Waited)
 		l.bounds = append(l.bounds, b)
 	}
 	slices.SortStableFunc(l.bounds, func(a, b CapacityBound) int { return cmp.Compare(a.Rate, b.Rate) })
