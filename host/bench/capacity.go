@@ -88,25 +88,25 @@ func (c *carries) measure(ctx context.Context, b bottleneck, into samples) error
 		return err
 	}
 	sent := int64(0)
-	loaded := func(users int, think, span time.Duration) (loadResult, error) {
-		r, err := c.load(ctx, c.order(b, server, users, think, span))
+	loaded := func(users int, think time.Duration) (loadResult, error) {
+		r, err := c.load(ctx, c.order(b, server, users, think))
 		sent += r.All
 		return r, err
 	}
 	// A few users show it what its work is.
 	const pause = 50 * time.Millisecond
-	alone, err := loaded(1, pause, 3*time.Second)
+	alone, err := loaded(1, pause)
 	if err != nil {
 		return err
 	}
-	if _, err := loaded(3, pause, 3*time.Second); err != nil {
+	if _, err := loaded(3, pause); err != nil {
 		return err
 	}
 	said, err := settled(server, sent)
 	if err != nil {
 		return err
 	}
-	most, err := loaded(64, 0, 3*time.Second)
+	most, err := loaded(64, 0)
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (c *carries) measure(ctx context.Context, b bottleneck, into samples) error
 		into.add(b.of(u, "carries"), real)
 		into.add(b.of(u, "error-%"), 100*abs(float64(said.users(u))/real-1))
 		into.add(b.of(u, "full-error-%"), 100*abs(float64(after.users(u))/real-1))
-		with, err := loaded(said.users(u), u.think, 3*time.Second)
+		with, err := loaded(said.users(u), u.think)
 		if err != nil {
 			return err
 		}
@@ -136,10 +136,10 @@ func (c *carries) measure(ctx context.Context, b bottleneck, into samples) error
 	return nil
 }
 
-func (c *carries) order(b bottleneck, server *process, users int, think, span time.Duration) loadOrder {
+func (c *carries) order(b bottleneck, server *process, users int, think time.Duration) loadOrder {
 	return loadOrder{
 		Address: server.address, PID: server.cmd.Process.Pid, Request: b.ask.request(contender{}), Length: b.ask.length, Conns: users,
-		Think: think, Warm: c.r.duration(500*time.Millisecond + think), For: c.r.duration(span),
+		Think: think, Warm: c.r.duration(500*time.Millisecond + think), For: c.r.duration(3 * time.Second),
 	}
 }
 

@@ -104,8 +104,8 @@ func capacity(l load, think config.Capacity, connections int) Capacity {
 	} else if limit = l.assumed; limit <= 0 {
 		limit, b.Limit = assumedLimit, "assumed"
 	}
-	b.ServiceSeconds, b.ConcurrencyLimit = seconds(service), digits(limit, 4)
-	c := Capacity{Basis: b, Rate: digits(limit/service.Seconds(), 4), Bounds: l.bounds}
+	b.ServiceSeconds, b.ConcurrencyLimit = seconds(service), digits(limit)
+	c := Capacity{Basis: b, Rate: digits(limit / service.Seconds()), Bounds: l.bounds}
 	users := func(think time.Duration) (string, int64, string) {
 		n, by := limit*(service+think).Seconds()/service.Seconds(), by
 		if connections > 0 && n > float64(connections) {
@@ -130,11 +130,11 @@ func twoDigits(n float64) int64 {
 	return int64(math.Floor(n/scale) * scale)
 }
 
-// digits keeps so many leading digits.
-func digits(v float64, n int) float64 {
+// digits keeps four leading digits.
+func digits(v float64) float64 {
 	if v == 0 || math.IsInf(v, 0) || math.IsNaN(v) {
 		return 0
 	}
-	scale := math.Pow10(n - 1 - int(math.Floor(math.Log10(math.Abs(v)))))
+	scale := math.Pow10(3 - int(math.Floor(math.Log10(math.Abs(v)))))
 	return math.Round(v*scale) / scale
 }

@@ -57,11 +57,9 @@ type Estimator struct {
 	latest  atomic.Pointer[Capacity]
 	looks   []look // the last hour, a look each estimateKeep, the oldest first
 	last    look
-	held    map[string]held // by setting
 	service time.Duration
 	calm    bool // service was taken while nothing was full
 	samples int64
-	left    float64                  // processors that other programs leave
 	demand  map[string]CapacityBound // of what was measured last, by setting
 	base    float64                  // processors that the server needs without requests
 }
@@ -74,7 +72,6 @@ type look struct {
 	cpu            time.Duration
 	machine, cpus  float64 // processors that were not idle lately, and all of them
 	loads          int64
-	others         time.Duration   // what other programs took of the processors
 	ownWork        int64           // of work, while no plugin was loaded
 	ownCPU         time.Duration   // of cpu, likewise
 	ownSpan        time.Duration   // of the time, likewise
@@ -94,7 +91,7 @@ type held struct {
 
 // NewEstimator looks once; Run begins anew, so that a start is no part of what is measured.
 func NewEstimator(o EstimatorOptions) *Estimator {
-	e := &Estimator{o: o, cpus: float64(runtime.GOMAXPROCS(0)), left: float64(runtime.GOMAXPROCS(0)), demand: map[string]CapacityBound{}}
+	e := &Estimator{o: o, cpus: float64(runtime.GOMAXPROCS(0)), demand: map[string]CapacityBound{}}
 	e.Observe()
 	return e
 }
@@ -167,12 +164,11 @@ func (e *Estimator) look(resources []Resource) look {
 	}
 	before := e.last
 	l.ownWork, l.ownCPU, l.ownSpan = before.ownWork, before.ownCPU, before.ownSpan
-	l.idle, l.idleCPU, l.others = before.idle, before.idleCPU, before.others
+	l.idle, l.idleCPU = before.idle, before.idleCPU
 	l.calmWork, l.calmTime, l.calmWaited = before.calmWork, before.calmTime, before.calmWaited
 	if len(e.looks) == 0 {
 		return l
 	}
-	l.others += max(time.Duration(l.machine*float64(l.at-before.at))-max(l.cpu-before.cpu, 0), 0)
 	if l.loads == before.loads && l.loads%2 == 0 {
 		cpu, span := max(l.cpu-before.cpu, 0), l.at-before.at
 		l.ownWork += l.work - before.work
@@ -243,9 +239,6 @@ func (e *Estimator) measure(first, now look, resources []Resource) {
 		e.base = (now.idleCPU - first.idleCPU).Seconds() / idle.Seconds()
 	}
 	e.samples = int64(work)
-	if e.left = e.cpus; now.cpus > 0 {
-		e.left = min(e.cpus, now.cpus-(now.others-first.others).Seconds()/span)
-	}
 	if calm := now.calmWork - first.calmWork; calm > 0 {
 		e.service, e.calm = service(now.calmTime-first.calmTime, now.calmWaited-first.calmWaited, calm), true
 	} else if !e.calm { // it is full since it began
@@ -273,10 +266,10 @@ func service(took, waited time.Duration, work int64) time.Duration {
 	return max(took-waited, took/100) / time.Duration(work)
 }
 
-// processors is the bound that this machine is: those that Go uses, as far as other programs leave them and the server does not need them
-// without any request.
+// processors is the bound that this machine is: those that Go uses, as far as the server does not need them without any request. What
+// other programs take is not taken off: who asks for more gets more, up to an even share.
 func (e *Estimator) processors() Resource {
-	return Resource{Kind: BoundCPU, Setting: "processors", Limit: max(e.left-e.base, e.cpus/100)}
+	return Resource{Kind: BoundCPU, Setting: "processors", Limit: max(e.cpus-e.base, e.cpus/100)}
 }
 
 // load puts the limits in force and what was measured together.
@@ -294,8 +287,8 @@ func (e *Estimator) load(resources []Resource) load {
 		if b.Demand <= 0 || r.Limit <= 0 {
 			continue
 		}
-		b.Kind, b.Setting, b.Limit, b.Rate = r.Kind, r.Setting, digits(r.Limit, 4), digits(r.Limit/b.Demand, 4)
-		b.Demand, b.Utilization, b.Waited = digits(b.Demand, 4), digits(b.Utilization, 4), digits(b.Waited, 4)
+		b.Kind, b.Setting, b.Limit, b.Rate = r.Kind, r.Setting, digits(r.Limit), digits(r.Limit/b.Demand)
+		b.Demand, b.Utilization, b.Waited = digits(b.Demand), digits(b.Utilization), digits(b.Waited)
 		l.bounds = append(l.bounds, b)
 	}
 	slices.SortStableFunc(l.bounds, func(a, b CapacityBound) int { return cmp.Compare(a.Rate, b.Rate) })
