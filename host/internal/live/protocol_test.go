@@ -189,6 +189,19 @@ func TestWhatClientsMayNotSay(t *testing.T) {
 		"not UTF-8":           {text("\xff\xfe"), 1007},
 		"not masked":          {raw("\x81\x01x"), 1002},
 		"reserved bits":       {raw("\xf1\x80\x00\x00\x00\x00"), 1002},
+		"second reserved bit": {raw("\xa1\x80\x00\x00\x00\x00"), 1002},
+		"compressed":          {raw("\xc1\x80\x00\x00\x00\x00"), 1002}, // nobody agreed to it
+		"fragmented ping":     {raw("\x09\x80\x00\x00\x00\x00"), 1002},
+		"fragmented goodbye":  {raw("\x08\x80\x00\x00\x00\x00"), 1002},
+		"unknown control":     {raw("\x8b\x80\x00\x00\x00\x00"), 1002},
+		"text within text":    {raw("\x01\x80\x00\x00\x00\x00\x81\x80\x00\x00\x00\x00"), 1002},
+		"large in fragments":  {raw("\x01\xfe\x03\xff\x00\x00\x00\x00" + strings.Repeat("x", 1023) + "\x80\x82\x00\x00\x00\x00xx"), 1009},
+		"length of 2^63":      {raw("\x81\xff\x80\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"), 1002},
+		"reason not UTF-8":    {raw("\x88\x84\x00\x00\x00\x00\x03\xe8\xff\xfe"), 1002},
+		"close code 1005":     {raw("\x88\x82\x00\x00\x00\x00\x03\xed"), 1002},
+		"close code 999":      {raw("\x88\x82\x00\x00\x00\x00\x03\xe7"), 1002},
+		"close code 3000":     {raw("\x88\x82\x00\x00\x00\x00\x0b\xb8"), 3000},
+		"empty fragments":     {raw("\x01\x80\x00\x00\x00\x00" + strings.Repeat("\x00\x80\x00\x00\x00\x00", 50_000)), 1008},
 		"unknown opcode":      {raw("\x83\x80\x00\x00\x00\x00"), 1002},
 		"lonely continuation": {raw("\x80\x80\x00\x00\x00\x00"), 1002},
 		"large ping":          {raw("\x89\xfe\x01\x00\x00\x00\x00\x00"), 1002},
@@ -237,6 +250,44 @@ func TestUnknownMessagesAreAnswered(t *testing.T) {
 		}
 		if got := next(t, c); got.Type != "error" || !strings.Contains(string(got.Data), `"detail"`) {
 			t.Errorf("answer to %q: %+v", s, got)
+		}
+	}
+}
+
+// What RFC 6455 allows works: a message in fragments with a ping between them, and each ping is answered by what it said.
+func TestFragmentsAndPings(t *testing.T) {
+	f := start(t, live.Options{Interval: time.Hour, Topics: three()})
+	c := f.dial()
+	pongs := make(chan string, 10)
+	c.SetPongHandler(func(s string) error {
+		pongs <- s
+		return nil
+	})
+	raw := "\x01\x9b\x00\x00\x00\x00" + `{"type":"unsubscribe","topi` + "\x89\x83\x00\x00\x00\x00abc" + "\x80\x90\x00\x00\x00\x00" + `cs":["system"]} ` + "\x89\xfd\x00\x00\x00\x00" + strings.Repeat("p", 125)
+	if _, err := io.WriteString(c.NetConn(), raw); err != nil {
+		t.Fatal(err)
+	}
+	var got frame
+	for got.Type != "subscribed" {
+		if got = next(t, c); got.Type == "error" {
+			t.Fatal(got)
+		}
+	}
+	if string(got.Data) != `{"topics":{"http":"1s"}}` {
+		t.Error(got)
+	}
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	go func() {
+		for err := error(nil); err == nil; {
+			_, _, err = c.ReadMessage()
+		}
+	}()
+	// The newest is enough: the first may have been left out.
+	for pong := ""; pong != strings.Repeat("p", 125); {
+		select {
+		case pong = <-pongs:
+		case <-time.After(patience):
+			t.Fatal("no pong")
 		}
 	}
 }

@@ -49,7 +49,7 @@ func TestPublishedTopics(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		states := of(all(private), "state", "plugin/a/progress")
-		if len(states) != 5 || string(states[0].Data) != `{"done":1}` || string(states[4].Data) != "99" {
+		if n := len(states); n < 5 || n > 6 || string(states[0].Data) != `{"done":1}` || string(states[n-1].Data) != "99" {
 			t.Errorf("of a hundred states in a second came %v", states)
 		}
 		b.Publish("plugin/a/progress", json.RawMessage("\"\xff\""), false)
