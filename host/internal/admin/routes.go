@@ -82,7 +82,7 @@ func (a *Admin) list(w http.ResponseWriter, r *http.Request) {
 func (a *Admin) plugins(w http.ResponseWriter, r *http.Request) {
 	all := slices.Clone(a.view.Plugins()) // the view may keep the list
 	for i := range all {
-		all[i] = all[i].brief().listed()
+		all[i] = all[i].Listed()
 	}
 	a.answer(w, r, http.StatusOK, map[string]any{"plugins": list(all)})
 }

@@ -74,13 +74,14 @@ func (p Plugin) listed() Plugin {
 	return p
 }
 
-// brief is without what plugins have published, of which each may have 256 KiB.
-func (p Plugin) brief() Plugin {
+// Listed is p as a list of plugins shows it: without what it has published, which may be 256 KiB for each topic, and with [] where a list
+// is empty.
+func (p Plugin) Listed() Plugin {
 	p.Published = slices.Clone(p.Published) // the view may keep the list
 	for i := range p.Published {
 		p.Published[i].State = nil
 	}
-	return p
+	return p.listed()
 }
 
 func list[T any](s []T) []T {

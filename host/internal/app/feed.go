@@ -1,15 +1,17 @@
 package app
 
 import (
+	"github.com/patchbay-run/patchbay/host/internal/admin"
 	"github.com/patchbay-run/patchbay/host/internal/config"
 	"github.com/patchbay-run/patchbay/host/internal/live"
+	"github.com/patchbay-run/patchbay/host/internal/upstream"
 )
 
 // feed makes the websocket feed. The public listener serves the topics that are public, the admin listener all.
 func (a *App) feed(c *config.Config) (err error) {
 	topics := append(live.TelemetryTopics(a.system, a.tracker),
-		live.Topic{Name: "plugins", State: func() any { return a.Plugins() }},
-		live.Topic{Name: "upstreams", State: func() any { return a.Upstreams() }},
+		live.Topic{Name: "plugins", State: func() any { return pluginsState{listed(a.Plugins())} }},
+		live.Topic{Name: "upstreams", State: func() any { return upstreamsState{a.Upstreams()} }},
 	)
 	a.hub, err = live.New(live.Options{
 		Config:  c.Live,
@@ -19,4 +21,20 @@ func (a *App) feed(c *config.Config) (err error) {
 		Log:     a.log,
 	})
 	return err
+}
+
+// pluginsState and upstreamsState are what GET /api/plugins and /api/upstreams of the admin listener answer.
+type pluginsState struct {
+	Plugins []admin.Plugin `json:"plugins"`
+}
+
+type upstreamsState struct {
+	Upstreams []upstream.Stats `json:"upstreams"`
+}
+
+func listed(all []admin.Plugin) []admin.Plugin {
+	for i := range all {
+		all[i] = all[i].Listed()
+	}
+	return all
 }
