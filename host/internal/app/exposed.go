@@ -17,7 +17,7 @@ func (a *App) Exposed() exposition.State {
 	now := a.state.Load()
 	s := exposition.State{
 		Upstreams: now.parts.Upstreams.Stats(),
-		Feed:      exposition.Feed{Clients: a.hub.Clients()},
+		Feed:      exposition.Feed(a.hub.Stats()),
 		Capacity:  a.estimator.Capacity(),
 		Config:    exposition.Config{Failed: now.broken != nil, Applied: float64(now.applied.UnixMilli()) / 1e3},
 	}
