@@ -127,7 +127,7 @@ func New(ctx context.Context, o Options) (*App, error) {
 	}
 	a.demo = newDemoUpstream(c.Demo, a.log)
 	a.cache = cache.New(nil)
-	a.topics = topics.New(nil, nil)
+	a.topics = topics.New(publisher{a}, nil)
 	a.routes = route.NewHandler(a.log)
 	if err := a.trace(ctx, c); err != nil {
 		return nil, err

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"encoding/json"
+
 	"github.com/patchbay-run/patchbay/host/internal/admin"
 	"github.com/patchbay-run/patchbay/host/internal/config"
 	"github.com/patchbay-run/patchbay/host/internal/live"
@@ -12,6 +14,7 @@ func (a *App) feed(c *config.Config) (err error) {
 	topics := append(live.TelemetryTopics(a.system, a.tracker),
 		live.Topic{Name: "plugins", State: func() any { return pluginsState{listed(a.Plugins())} }},
 		live.Topic{Name: "upstreams", State: func() any { return upstreamsState{a.Upstreams()} }},
+		live.Topic{Name: "events", State: func() any { return a.events.Look(0, recentEvents) }},
 	)
 	a.hub, err = live.New(live.Options{
 		Config:  c.Live,
@@ -22,6 +25,18 @@ func (a *App) feed(c *config.Config) (err error) {
 	})
 	return err
 }
+
+// recentEvents is how many the feed shows; GET /api/events has more.
+const recentEvents = 50
+
+// publisher hands what plugins publish to the hub, which is made after the board that they publish to, and before any plugin is loaded.
+type publisher struct{ app *App }
+
+func (p publisher) Publish(topic string, state json.RawMessage, public bool) {
+	p.app.hub.Publish(topic, state, public)
+}
+
+func (p publisher) Retire(topic string) { p.app.hub.Retire(topic) }
 
 // pluginsState and upstreamsState are what GET /api/plugins and /api/upstreams of the admin listener answer.
 type pluginsState struct {

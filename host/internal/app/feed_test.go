@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,8 +15,9 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// TestFeedFollowsItsSchema: every frame that a server with a working and a broken plugin sends is what docs/live-feed.schema.json says.
-func TestFeedFollowsItsSchema(t *testing.T) {
+// feedSchema is docs/live-feed.schema.json.
+func feedSchema(t *testing.T) *jsonschema.Schema {
+	t.Helper()
 	text, err := os.ReadFile("../../../docs/live-feed.schema.json")
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +35,49 @@ func TestFeedFollowsItsSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return schema
+}
 
+// listen connects to a listener's feed.
+func listen(t *testing.T, url string, header http.Header) *websocket.Conn {
+	t.Helper()
+	conn, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(url, "http"), header)
+	if err != nil {
+		t.Fatal(err, resp)
+	}
+	t.Cleanup(func() { conn.Close() })
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	return conn
+}
+
+// fed reads a frame that follows the schema.
+func fed(t *testing.T, conn *websocket.Conn, schema *jsonschema.Schema) (f fedFrame) {
+	t.Helper()
+	_, frame, err := conn.ReadMessage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(frame))
+	if err != nil {
+		t.Fatalf("%v: %s", err, frame)
+	}
+	if err := schema.Validate(value); err != nil {
+		t.Errorf("%v\n%s", err, frame)
+	}
+	if err := json.Unmarshal(frame, &f); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+type fedFrame struct {
+	Type, Topic string
+	Data        json.RawMessage
+}
+
+// TestFeedFollowsItsSchema: every frame that a server sends is what docs/live-feed.schema.json says.
+func TestFeedFollowsItsSchema(t *testing.T) {
+	schema := feedSchema(t)
 	p := serve(t, setup{plugins: "models"})
 	p.ok("GET", "/api/models", "")
 	p.do("GET", "/nowhere", "")
@@ -53,18 +97,13 @@ func TestFeedFollowsItsSchema(t *testing.T) {
 			[]string{"hello", "state system", "state http", "history system", "subscribed", "error"},
 		},
 		{
-			p.admin + "/api/live?topics=http,system,plugins,upstreams&rate=250ms", http.Header{"Authorization": {"Bearer " + p.token}},
+			p.admin + "/api/live?topics=http,system,plugins,upstreams,events&rate=250ms", http.Header{"Authorization": {"Bearer " + p.token}},
 			[]string{`{"type":"subscribe","topics":["http"],"since":"2026-01-01T00:00:00Z"}`},
-			[]string{"hello", "state system", "state http", "state plugins", "state upstreams", "history http", "subscribed"},
+			[]string{"hello", "state system", "state http", "state plugins", "state upstreams", "state events", "history http", "subscribed"},
 		},
 	} {
 		time.Sleep(1200 * time.Millisecond) // so that there is a point at least
-		conn, resp, err := websocket.DefaultDialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(listener.url, "http"), listener.header)
-		if err != nil {
-			t.Fatal(err, resp)
-		}
-		defer conn.Close()
-		_ = conn.SetReadDeadline(time.Now().Add(patience))
+		conn := listen(t, listener.url, listener.header)
 		for _, message := range listener.say {
 			if err := conn.WriteMessage(websocket.TextMessage, []byte(message)); err != nil {
 				t.Fatal(err)
@@ -75,24 +114,9 @@ func TestFeedFollowsItsSchema(t *testing.T) {
 			missing[want] = true
 		}
 		for n := 0; len(missing) > 0 || n < 20; n++ {
-			_, frame, err := conn.ReadMessage()
-			if err != nil {
-				t.Fatalf("%v; still missing: %v", err, missing)
-			}
-			value, err := jsonschema.UnmarshalJSON(bytes.NewReader(frame))
-			if err != nil {
-				t.Fatalf("%v: %s", err, frame)
-			}
-			if err := schema.Validate(value); err != nil {
-				t.Errorf("%v\n%s", err, frame)
-			}
-			var f struct {
-				Type, Topic string
-				Data        struct{ Points [][]float64 }
-			}
-			_ = json.Unmarshal(frame, &f)
-			if f.Type == "history" && len(f.Data.Points) == 0 {
-				t.Errorf("no points: %s", frame)
+			f := fed(t, conn, schema)
+			if f.Type == "history" && !bytes.Contains(f.Data, []byte(`"points":[[`)) {
+				t.Errorf("no points: %s", f.Data)
 			}
 			delete(missing, strings.TrimSpace(fmt.Sprint(f.Type, " ", f.Topic)))
 		}
@@ -114,4 +138,48 @@ func TestFeedFollowsItsSchema(t *testing.T) {
 			t.Errorf("the schema allows %s", wrong)
 		}
 	}
+}
+
+// TestFeedShowsWhatPluginsPublish: states and events of a plugin reach the operator, and nobody else unless they are public.
+func TestFeedShowsWhatPluginsPublish(t *testing.T) {
+	limited := newProvider(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "600")
+		w.WriteHeader(http.StatusTooManyRequests)
+	})
+	s := setup{plugins: "search", tavily: limited.url, cache: "1MiB", search: "providers: [tavily, demo]"}
+	granted := func(grant string) string {
+		return strings.Replace(s.yaml(t), "grant: {", "grant: {publish: ["+grant+"], ", 1)
+	}
+	p, schema := serve(t, s), feedSchema(t)
+	operator := listen(t, p.admin+"/api/live?topics=events", http.Header{"Authorization": {"Bearer " + p.token}})
+	everybody := listen(t, p.url+"/api/live?topics=", nil)
+	// until reads frames of a type until each of what is wanted has come, in any order.
+	until := func(conn *websocket.Conn, kind string, want ...string) {
+		t.Helper()
+		for len(want) > 0 {
+			if f := fed(t, conn, schema); f.Type == kind {
+				want = slices.DeleteFunc(want, func(w string) bool { return strings.Contains(string(f.Data), w) })
+			}
+		}
+	}
+	subscribe := func(conn *websocket.Conn) {
+		t.Helper()
+		if err := conn.WriteMessage(websocket.TextMessage, []byte(`{"type":"subscribe","topics":["plugin/search/providers"],"rate":"250ms"}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replace(t, p.file, granted("{topic: providers}, {topic: events}"))
+	until(operator, "topics", `"plugin/search/providers"`)
+	subscribe(operator)
+	until(operator, "state", `"resting":[]`)
+	p.search("anything")
+	until(operator, "state", `"resting":[{"provider":"tavily"`, `"kind":"suspended"`)
+	subscribe(everybody)
+	until(everybody, "error", `there is no topic \"plugin/search/providers\"; the topics are system, http"`)
+	replace(t, p.file, granted("{topic: providers, public: true}"))
+	until(everybody, "topics", `"plugin/search/providers"`)
+	subscribe(everybody)
+	until(everybody, "state", `"resting":[{"provider":"tavily"`)
+	replace(t, p.file, s.yaml(t))
+	until(everybody, "topics", `["system","http"]`)
 }

@@ -3,13 +3,14 @@ package live
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 )
 
-// maxPoints bounds a history; a longer one is coarser. A topic's takes eight bytes for each number and moment, 11 numbers some 320 KiB,
-// and half as much again as text while somebody asks for it.
+// maxPoints bounds a history; a longer one is coarser. A point is kept as text, some 100 bytes for nine numbers, so a topic's history takes
+// less than 512 KiB, and half as much again while somebody asks for it.
 const maxPoints = 3600
 
 // Series is a number of a state that history keeps.
@@ -23,22 +24,26 @@ func number[T any](name string, of func(T) float64) Series {
 	return Series{Name: name, Of: func(state any) float64 { return of(state.(T)) }}
 }
 
-// history is a ring of points. Its text is made once a point, and only when somebody asks; clients share it.
+// history is a ring of points. All of it as one text is made once a point, and only when somebody asks; clients share it.
 type history struct {
 	series []Series
 	step   time.Duration // between two points
 	slack  time.Duration // turns are not exact: a point so much early is in time
 	head   []byte        // of the data of a frame, up to the points
 
-	mu     sync.Mutex // guards all below; a leaf
-	times  []int64    // milliseconds since 1970, growing
-	values []float64  // of each time as many as there are series
-	at     int        // where the next point goes, once the ring is full
-	last   time.Time  // when the newest was taken
+	mu   sync.Mutex // guards all below; a leaf
+	ring []point
+	at   int       // where the next point goes, once the ring is full
+	last time.Time // when the newest was taken
 
-	text    []byte  // all points; nil until somebody asks. Never changed in place
-	offsets []int32 // where each begins in text
-	sorted  []int64 // its time
+	text    []byte // all points; nil until somebody asks. Never changed in place
+	offsets []int  // where each begins in text, the oldest first
+	times   []int64
+}
+
+type point struct {
+	time int64  // milliseconds since 1970, growing
+	text string // a JSON array
 }
 
 // newHistory is one for so long; interval is the least time between two points.
@@ -56,7 +61,7 @@ func newHistory(series []Series, length, interval time.Duration) *history {
 		names = []byte("[]")
 	}
 	points := int(max(length/step, 1))
-	h := &history{series: series, step: step, slack: interval / 5, times: make([]int64, 0, points), values: make([]float64, 0, points*len(series))}
+	h := &history{series: series, step: step, slack: interval / 5, ring: make([]point, 0, points)}
 	h.head = append(h.head, `{"step_seconds":`...)
 	h.head = appendNumber(h.head, step.Seconds())
 	h.head = append(h.head, `,"fields":`...)
@@ -65,24 +70,25 @@ func newHistory(series []Series, length, interval time.Duration) *history {
 	return h
 }
 
-// add keeps a point if it is time for one. A clock that was set back has its points left out until it is where it was.
+// add keeps a point if it is time for one. A clock that was set back has its points left out until it is where it was. Only Run
+// calls it.
 func (h *history) add(now time.Time, state any) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	if !h.last.IsZero() && now.Sub(h.last) < h.step-h.slack {
 		return
 	}
-	if n := len(h.times); n == cap(h.times) {
-		h.times[h.at] = now.UnixMilli()
-		for i, s := range h.series {
-			h.values[h.at*len(h.series)+i] = s.Of(state)
-		}
-		h.at = (h.at + 1) % n
+	p := point{time: now.UnixMilli()}
+	text := strconv.AppendInt([]byte{'['}, p.time, 10)
+	for _, s := range h.series {
+		text = appendNumber(append(text, ','), s.Of(state)) // may panic: nothing is changed yet
+	}
+	p.text = string(append(text, ']'))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if n := len(h.ring); n < cap(h.ring) {
+		h.ring = append(h.ring, p)
 	} else {
-		h.times = append(h.times, now.UnixMilli())
-		for _, s := range h.series {
-			h.values = append(h.values, s.Of(state))
-		}
+		h.ring[h.at] = p
+		h.at = (h.at + 1) % n
 	}
 	h.last, h.text = now, nil
 }
@@ -94,11 +100,8 @@ func (h *history) since(moment time.Time) []byte {
 	if h.text == nil {
 		h.encode()
 	}
-	from, after := 0, moment.UnixMilli()
-	for from < len(h.sorted) && h.sorted[from] <= after {
-		from++
-	}
-	if from == len(h.sorted) {
+	from, _ := slices.BinarySearch(h.times, moment.UnixMilli()+1)
+	if from == len(h.times) {
 		return nil
 	}
 	return h.text[h.offsets[from]:]
@@ -106,22 +109,19 @@ func (h *history) since(moment time.Time) []byte {
 
 // encode must be called under mu.
 func (h *history) encode() {
-	n, size := len(h.times), len(h.series)
-	text := make([]byte, 0, n*(16+8*size))
-	h.offsets, h.sorted = make([]int32, n), make([]int64, n)
-	for i := range n {
-		place := (h.at + i) % n
-		if i > 0 {
-			text = append(text, ',')
-		}
-		h.offsets[i], h.sorted[i] = int32(len(text)), h.times[place]
-		text = strconv.AppendInt(append(text, '['), h.times[place], 10)
-		for _, v := range h.values[place*size : (place+1)*size] {
-			text = appendNumber(append(text, ','), v)
-		}
-		text = append(text, ']')
+	n, size := len(h.ring), 0
+	for _, p := range h.ring {
+		size += len(p.text) + 1
 	}
-	h.text = text
+	h.text, h.offsets, h.times = make([]byte, 0, size), make([]int, n), make([]int64, n)
+	for i := range n {
+		p := h.ring[(h.at+i)%n]
+		if i > 0 {
+			h.text = append(h.text, ',')
+		}
+		h.offsets[i], h.times[i] = len(h.text), p.time
+		h.text = append(h.text, p.text...)
+	}
 }
 
 func appendNumber(b []byte, v float64) []byte {
