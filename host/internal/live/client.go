@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -245,6 +246,11 @@ func (c *client) read(conn *websocket.Conn) {
 	defer c.door.release(c.from)
 	defer h.leave(c)
 	defer c.wire.Conn.Close()
+	defer func() { // net/http guards handlers only
+		if v := recover(); v != nil {
+			h.log.Error("panic in the feed", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+		}
+	}()
 	conn.SetReadLimit(readLimit)
 	answer := conn.PingHandler()
 	conn.SetPingHandler(func(data string) error { return cmp.Or(c.hear(), answer(data)) })

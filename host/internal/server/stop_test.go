@@ -67,6 +67,11 @@ func TestStopCutsOffWhatOutlastsTheDrain(t *testing.T) {
 			}
 			conn.Read(make([]byte, 1)) // until the server closes it
 		},
+		"given away": func(w http.ResponseWriter, r *http.Request) {
+			if _, _, err := w.(http.Hijacker).Hijack(); err != nil {
+				t.Error(err)
+			}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

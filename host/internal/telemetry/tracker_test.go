@@ -245,6 +245,40 @@ func TestHijackedConnectionsCountApart(t *testing.T) {
 	}
 }
 
+// A handler may leave its connection to somebody else; it counts until it is closed, once.
+func TestAConnectionThatWasGivenAwayCounts(t *testing.T) {
+	tr := telemetry.NewTracker(telemetry.TrackerOptions{})
+	given, returned := make(chan net.Conn, 1), make(chan struct{})
+	h := tr.Track(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+		}
+		given <- conn
+	}))
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r)
+		close(returned)
+	}))
+	defer srv.Close()
+	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	<-returned
+	if s := tr.Snapshot(); s.InFlight != 0 || s.Websockets != 1 {
+		t.Errorf("while open: %+v", s)
+	}
+	away := <-given
+	away.Close()
+	away.Close()
+	if s := tr.Snapshot(); s.Websockets != 0 || s.WebsocketsAll != 1 {
+		t.Errorf("after: %+v", s)
+	}
+}
+
 func TestWriterKeepsTheControllerWorking(t *testing.T) {
 	tr := telemetry.NewTracker(telemetry.TrackerOptions{})
 	errs := make(chan error, 4)
