@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -207,6 +209,9 @@ func (n *node) get(path string) (status int, body string, last bool) {
 
 const chatRequest = `{"model":"demo-chat","messages":[{"role":"user","content":"tell me about the weather in the mountains"}]}`
 
+// slowly makes a stream last about ten seconds: longer than what a test does meanwhile.
+const slowly = "PATCHBAY_DEMO__TOKEN_GAP=60ms"
+
 // stream begins a chat, and returns when its first event is there; rest gives the others.
 func (n *node) stream() (rest func() (string, error)) {
 	n.Helper()
@@ -322,7 +327,7 @@ func TestStopCutsAndSaysSo(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			n := install(t, c.server)
-			n.start(nil, nil)
+			n.start([]string{slowly}, nil)
 			rest := n.stream()
 			var pid int
 			for range c.signals {
@@ -490,7 +495,7 @@ func TestReplaceThatFailsChangesNothing(t *testing.T) {
 // TestReplaceTwiceDuringAStream: a process that finishes something is not in the way of the next, and goes when it is told to.
 func TestReplaceTwiceDuringAStream(t *testing.T) {
 	n := install(t, "drain_timeout: 10ms\nupgrade_drain: 10m")
-	n.start(nil, nil)
+	n.start([]string{slowly}, nil)
 	whole := n.stream()
 	first := n.replace()
 	cut := n.stream()
@@ -609,13 +614,4 @@ func TestSystemd(t *testing.T) {
 	} else {
 		c.Close()
 	}
-}
-
-func read(t *testing.T, path string) string {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
 }

@@ -29,8 +29,8 @@ func TestSupervisorsWaitLongEnough(t *testing.T) {
 			t.Errorf("%s has no %s", c.file, c.key)
 			continue
 		}
-		// What the server does besides takes a few seconds: the feed's clients, the admin listener, the last steps.
-		least := settings.Server.StopDelay + settings.Server.DrainTimeout + 10*time.Second
+		// The last is for the feed's clients and the admin listener.
+		least := settings.Server.StopDelay + settings.Server.DrainTimeout + settings.Traces.Timeout + 5*time.Second
 		if got, err := time.ParseDuration(m[1]); err != nil || got < least {
 			t.Errorf("%s waits %s, want at least %v", c.file, m[1], least)
 		}
@@ -57,4 +57,13 @@ func TestUnits(t *testing.T) {
 	if err != nil || bytes.Contains(out, []byte("patchbay")) {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
 	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }

@@ -74,7 +74,6 @@ type App struct {
 	traces          *trace.Tracer // nil is off
 	hub             *live.Hub
 	server, admin   *server.Server
-	last            []lastStep                // Run's alone
 	leaving         atomic.Pointer[time.Time] // since when it stops; nil: it does not
 
 	reloading sync.Mutex // held by whoever makes the next state
@@ -240,11 +239,10 @@ func (a *App) Run(ctx context.Context, reload <-chan os.Signal) error {
 	var observers errgroup.Group
 	observers.Go(func() error { return a.system.Run(observing) })
 	observers.Go(func() error { return a.estimator.Run(observing) })
-	a.atEnd("stop measuring", func(context.Context) error {
+	defer func() {
 		stopObserving()
-		return observers.Wait()
-	})
-	defer a.finish()
+		_ = observers.Wait()
+	}()
 
 	parts := a.run(ctx, reload, watch)
 	a.log.Info("serving", "listen", a.public.Addr().String())

@@ -14,45 +14,11 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/server"
 )
 
-const (
-	// adminDrain is how long requests of the admin listener may take once nothing else runs.
-	adminDrain = 2 * time.Second
-	// lastTimeout bounds what is done after the last request, all of it together.
-	lastTimeout = 5 * time.Second
-)
+// adminDrain is how long requests of the admin listener may take once nothing else runs.
+const adminDrain = 2 * time.Second
 
 // errNotReady is why a new process is ended that takes too long.
 var errNotReady = errors.New("server.upgrade_timeout is over")
-
-// lastStep is something to do after the last request, such as sending what was measured.
-type lastStep struct {
-	name string
-	do   func(context.Context) error
-}
-
-// atEnd has Run call do after the last request has been answered: the last given first, all within lastTimeout.
-func (a *App) atEnd(name string, do func(context.Context) error) {
-	a.last = append(a.last, lastStep{name, do})
-}
-
-// finish takes the last steps.
-func (a *App) finish() {
-	ctx, cancel := context.WithTimeout(context.Background(), lastTimeout)
-	defer cancel()
-	for i := len(a.last) - 1; i >= 0; i-- {
-		done := make(chan error, 1)
-		go func() { done <- a.last[i].do(ctx) }()
-		var err error
-		select {
-		case err = <-done:
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
-		if err != nil {
-			a.log.Warn("a last step was not taken", "step", a.last[i].name, "error", err)
-		}
-	}
-}
 
 // parts of a running server that end one after the other.
 type running struct {
