@@ -25,6 +25,7 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/guesttest"
 	"github.com/patchbay-run/patchbay/host/internal/keys"
 	"github.com/patchbay-run/patchbay/host/internal/logtest"
+	"github.com/patchbay-run/patchbay/host/internal/otlptest"
 )
 
 // The secrets of the test: from a variable, from a file that changes, and one with all that is escaped somewhere.
@@ -149,7 +150,7 @@ func indiscreet(t *testing.T, seen *sync.Map) string {
 }
 
 // TestNothingSaidIsASecret runs the server as a process through its paces, with services and a plugin that tell all they know, and
-// looks for the secrets in everything that came out of it: both streams, every answer, the admin listener, the feed.
+// looks for the secrets in everything that came out of it: both streams, every answer, the admin listener, the feed, the traces.
 func TestNothingSaidIsASecret(t *testing.T) {
 	var seen sync.Map
 	service := indiscreet(t, &seen)
@@ -170,8 +171,10 @@ func TestNothingSaidIsASecret(t *testing.T) {
 		return guesttest.Build(t, filepath.Join(append([]string{guesttest.Root()}, elements...)...))
 	}
 	put(key, fromFile+"\n")
+	receiver := otlptest.Start(t, "grpc", nil)
 	conf := fmt.Sprintf(`
 log: {level: debug}
+traces: {endpoint: %[7]q}
 auth: {required: true, keys: [{name: web, hash: "`+apiKeyHash+`", routes: ["*"]}]}
 cache_dir: %[1]q
 client: {response_timeout: 2s}
@@ -198,7 +201,7 @@ plugins:
     routes: ["POST /api/inference/infer", "POST /api/inference/stream"]
     grant: {fetch: [{upstream: far, methods: [POST], paths: [/v1/chat/completions]}]}
     config: {endpoint: "upstream://far"}
-`, filepath.Join(guesttest.Cache(t), "server"), service, key, build("host", "internal", "app", "testdata", "fetcher"), port, build("plugins", "inference"))
+`, filepath.Join(guesttest.Cache(t), "server"), service, key, build("host", "internal", "app", "testdata", "fetcher"), port, build("plugins", "inference"), receiver.URL)
 	put(file, conf)
 
 	public, admin := freeAddr(t), freeAddr(t)
@@ -348,6 +351,15 @@ plugins:
 	}
 	if err := <-ended; err != nil {
 		t.Errorf("the server ended with %v", err)
+	}
+	spans := receiver.Spans()
+	for _, span := range spans {
+		if found := told(span.String()); len(found) > 0 {
+			t.Errorf("a span tells %q: %.1500v", found, span)
+		}
+	}
+	if len(spans) < 1000 {
+		t.Errorf("only %d spans came: %q", len(spans), otlptest.Names(spans))
 	}
 	for name, stream := range map[string]*logtest.Buffer{"standard output": &out, "standard error": &errs} {
 		for line := range strings.Lines(stream.String()) {

@@ -62,6 +62,7 @@ func TestAnswer(t *testing.T) {
 		"the wrong types":               {document, `{"model":{"model":"no"},"usage":7,"choices":"no","error":false}`, seen{}},
 		"a list":                        {document, `[{"model":"no"}]`, seen{}},
 		"text":                          {document, `"{\"model\":\"no\"}"`, seen{}},
+		"quotes in a long text":         {document, `{"x":"` + strings.Repeat(long[:100]+`\"`, 3) + long + `","model":"m"}`, seen{Model: "m"}},
 		"nothing":                       {document, "", seen{}},
 		"no JSON":                       {document, `<html>"model":"no"</html>`, seen{}},
 		"cut":                           {document, `{"model":"qwen3","choices":[{"message":{"content":"o`, seen{Model: "qwen3"}},
