@@ -74,7 +74,7 @@ func (p Plugin) listed() Plugin {
 	return p
 }
 
-// Listed is p as a list of plugins shows it: without what it has published, which may be 256 KiB for each topic, and with [] where a list
+// Listed is p as a list of plugins shows it: without what it has published, which may be 256 KiB in all, and with [] where a list
 // is empty.
 func (p Plugin) Listed() Plugin {
 	p.Published = slices.Clone(p.Published) // the view may keep the list
