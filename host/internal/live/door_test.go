@@ -179,3 +179,23 @@ func TestOverTLS(t *testing.T) {
 		t.Errorf("closed with %d", code)
 	}
 }
+
+// One that was behind and has caught up is served as any other, also after the time it would have had.
+func TestWhoHasCaughtUpStays(t *testing.T) {
+	const timeout = time.Second
+	var n, large atomic.Int64
+	large.Store(256 << 10)
+	f := start(t, live.Options{
+		Config: config.Live{WriteTimeout: timeout}, Interval: 10 * time.Millisecond,
+		Topics: []live.Topic{{Name: "x", Public: true, State: func() any { return fmt.Sprint(n.Add(1), strings.Repeat("x", int(large.Load()))) }}},
+	})
+	c := f.dial()
+	eventually(t, "it is behind", func() bool { return n.Load() > 30 })
+	large.Store(0)
+	for begin := time.Now(); time.Since(begin) < 2*timeout; {
+		next(t, c)
+	}
+	if s := f.Stats(); s.Dropped != 0 || s.Clients != 1 {
+		t.Errorf("%+v", s)
+	}
+}
