@@ -118,7 +118,7 @@ func TestCapacityOfTheProcessors(t *testing.T) {
 		m.Observe()
 	}
 	m.loads, m.cpu = m.loads+1, m.cpu+5*time.Second // a plugin is compiled
-	m.idle(1, 1)
+	m.idle(5, 1)
 	m.loads++
 	m.idle(1, 1)
 	c := m.Capacity()
@@ -201,7 +201,9 @@ func TestCapacityOutlivesAQuietHour(t *testing.T) {
 	}
 	m.resources[0].Busy = 0 // the pool was made anew
 	m.serve(3, 10*time.Second, 200, 10*time.Second)
-	near(t, "after a new pool", float64(m.Capacity().Users.Heavy), 30)
+	if c := m.Capacity(); c.Users.Heavy != 30 || c.BoundBy.Heavy != telemetry.BoundUpstream || c.Bounds[0].Demand != 10 {
+		t.Errorf("after a new pool %+v", c)
+	}
 	pool := m.resources
 	m.resources = nil // out of the configuration, and in again
 	m.Observe()

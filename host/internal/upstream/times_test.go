@@ -35,4 +35,8 @@ func TestTimes(t *testing.T) {
 	if got.Head.Sum > got.Whole.Sum || got.Whole.Buckets[0.05] != 0 {
 		t.Errorf("heads %+v, whole %+v", got.Head, got.Whole)
 	}
+	mustFetch(t, p, s.URL, local)
+	if again := p.Stats(); again.Waited != got.Waited || again.Held <= got.Held {
+		t.Errorf("after a call that did not wait: waited %v s, held %v s", again.Waited, again.Held)
+	}
 }
