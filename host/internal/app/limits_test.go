@@ -25,7 +25,7 @@ func TestLimitsAreMeasured(t *testing.T) {
 	metric("in_flight", "0")
 	if got := decode[struct {
 		Limits map[string]int64 `json:"limits"`
-	}](t, p.admins("/api/plugins/inference")).Limits; got["timeout"] != 1 || len(got) != 10 {
+	}](t, p.admins("/api/plugins/inference")).Limits; got["timeout"] != 1 || len(got) != 11 {
 		t.Errorf("the admin listener shows %v", got)
 	}
 }
