@@ -156,14 +156,14 @@ func (a *App) Reload(ctx context.Context) error {
 	a.state.Store(&state{config: c, parts: next, plugins: slots, applied: applied})
 	a.applyLog(c.Log)
 	a.allow()
-	a.retireMissing(before.plugins, slots)
-	before.parts.Upstreams.Close() // calls that still go through it are answered
 	if changed || before.broken != nil {
 		a.warnFixed(before.config, c)
 		a.log.Info("configuration in force", "file", a.options.Config.File)
 		a.configEvent(events.ConfigApplied, "")
 	}
-	a.pluginEvents(before.plugins, slots)
+	a.pluginEvents(before.plugins, slots) // before what is retired says so
+	a.retireMissing(before.plugins, slots)
+	before.parts.Upstreams.Close() // calls that still go through it are answered
 	var problems []error
 	for _, s := range slots {
 		if s.problem != nil {
