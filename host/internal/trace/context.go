@@ -46,9 +46,9 @@ func shortened(state string) string {
 // Context is what stands in the headers of a trace; the zero value is none.
 type Context struct{ Parent, State string }
 
-// Of is the trace that ctx is in, for a guest to see.
+// Of is the trace that ctx is in, for a guest to see; none while it is not recorded.
 func Of(ctx context.Context) Context {
-	if !oteltrace.SpanContextFromContext(ctx).IsValid() {
+	if !oteltrace.SpanContextFromContext(ctx).IsSampled() {
 		return Context{}
 	}
 	carrier := propagation.MapCarrier{}
