@@ -116,7 +116,7 @@ func (p *process) run(ctx context.Context, flags *configFlags, pidFile string) (
 	ended := make(chan error, 1)
 	go func() {
 		a, err := app.New(ctx, app.Options{
-			Config: o, Version: version(), Log: logger, Lines: lines,
+			Config: o, Version: version(), Revision: revision(), Log: logger, Lines: lines,
 			Sockets: sockets, Successor: handover.Command{Args: os.Args, Env: environ}, Replace: signals.replace(logger),
 			Serving: life.serving, Stopping: life.stopping,
 		})

@@ -17,6 +17,27 @@ func version() string {
 	return info.Main.Version
 }
 
+// revision is the commit that the program was built from, as the go command stamped it, "" when it was built without one.
+func revision() (commit string) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	changed := ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			commit = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			changed = "-dirty"
+		}
+	}
+	if commit == "" {
+		return ""
+	}
+	return commit + changed
+}
+
 func (p *process) version() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",

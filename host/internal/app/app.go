@@ -41,8 +41,10 @@ import (
 type Options struct {
 	Config  config.Options
 	Version string
-	Log     *slog.Logger
-	Lines   *logs.Log // where Log writes, so that its level follows the configuration and lost lines are counted; nil is neither
+	// Revision is that of the source that the program was built from; "" is not known.
+	Revision string
+	Log      *slog.Logger
+	Lines    *logs.Log // where Log writes, so that its level follows the configuration and lost lines are counted; nil is neither
 
 	Sockets   *handover.Sockets // those that this process was handed; nil is none
 	Successor handover.Command  // how the process is started that takes this one's place
@@ -184,7 +186,7 @@ func (a *App) observe(ctx context.Context, c *config.Config) (err error) {
 	a.report = telemetry.NewReport(telemetry.ReportOptions{
 		Tracker: a.tracker, System: a.system, Capacity: a.estimator.Capacity, Plugins: a.served, Status: a.health,
 	})
-	if a.registry, err = telemetry.NewRegistry(telemetry.RegistryOptions{Tracker: a.tracker, Version: a.options.Version, Log: a.log}); err != nil {
+	if a.registry, err = telemetry.NewRegistry(telemetry.RegistryOptions{Tracker: a.tracker, Version: a.options.Version, Revision: a.options.Revision, Log: a.log}); err != nil {
 		return err
 	}
 	if err := a.registry.Register(append(a.traceCounters(), exposition.New(a), a.droppedLines())...); err != nil {

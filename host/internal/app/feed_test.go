@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -104,21 +105,27 @@ func TestFeedFollowsItsSchema(t *testing.T) {
 	} {
 		time.Sleep(1200 * time.Millisecond) // so that there is a point at least
 		conn := listen(t, listener.url, listener.header)
-		for _, message := range listener.say {
-			if err := conn.WriteMessage(websocket.TextMessage, []byte(message)); err != nil {
-				t.Fatal(err)
-			}
-		}
 		missing := map[string]bool{}
 		for _, want := range listener.want {
 			missing[want] = true
 		}
-		for n := 0; len(missing) > 0 || n < 20; n++ {
+		read := func() {
 			f := fed(t, conn, schema)
 			if f.Type == "history" && !bytes.Contains(f.Data, []byte(`"points":[[`)) {
 				t.Errorf("no points: %s", f.Data)
 			}
 			delete(missing, strings.TrimSpace(fmt.Sprint(f.Type, " ", f.Topic)))
+		}
+		for missing["state system"] { // before it is unsubscribed from
+			read()
+		}
+		for _, message := range listener.say {
+			if err := conn.WriteMessage(websocket.TextMessage, []byte(message)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for n := 0; len(missing) > 0 || n < 20; n++ {
+			read()
 		}
 	}
 	// A schema that lets everything pass proves nothing.
@@ -136,6 +143,39 @@ func TestFeedFollowsItsSchema(t *testing.T) {
 		}
 		if schema.Validate(value) == nil {
 			t.Errorf("the schema allows %s", wrong)
+		}
+	}
+}
+
+// TestTheFeedsExamplesAreTaken: what docs/live-feed.md shows as an address or a message is no mistake, on either listener.
+func TestTheFeedsExamplesAreTaken(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/live-feed.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	queries := regexp.MustCompile(`\?topics=[\w,&=]*`).FindAllString(string(text), -1)
+	messages := regexp.MustCompile(`(?m)^ {4}({"type".*})$`).FindAllStringSubmatch(string(text), -1)
+	if len(queries) < 3 || len(messages) < 4 {
+		t.Fatalf("the examples are not found: %q %q", queries, messages)
+	}
+	p, schema := serve(t, setup{plugins: "models"}), feedSchema(t)
+	for url, header := range map[string]http.Header{p.url: nil, p.admin: {"Authorization": {"Bearer " + p.token}}} {
+		for _, query := range queries {
+			conn := listen(t, url+"/api/live"+query, header)
+			until := func(kind string) {
+				for f := (fedFrame{}); f.Type != kind; {
+					if f = fed(t, conn, schema); f.Type == "error" {
+						t.Fatalf("%s: %s", query, f.Data)
+					}
+				}
+			}
+			until("hello")
+			for _, m := range messages {
+				if err := conn.WriteMessage(websocket.TextMessage, []byte(m[1])); err != nil {
+					t.Fatal(err)
+				}
+				until("subscribed") // or what was wrong with the address, which comes first
+			}
 		}
 	}
 }

@@ -147,7 +147,7 @@ func serveAt(t *testing.T, file string, environ ...string) *patchbay {
 	before := goleak.IgnoreCurrent()
 	p := &patchbay{T: t, file: file, log: &serverLog{}, reload: make(chan os.Signal, 1)}
 	log := slog.New(slog.NewJSONHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	a, err := app.New(t.Context(), app.Options{Config: config.Options{File: file, Environ: environ}, Version: "test", Log: log})
+	a, err := app.New(t.Context(), app.Options{Config: config.Options{File: file, Environ: environ}, Version: "test", Revision: "abc", Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -91,18 +92,19 @@ func TestPrometheus(t *testing.T) {
 		}
 	}
 	counts := map[string]string{
-		`patchbay_http_requests_total{code="200",method="POST",route="POST /api/tools/search"}`: fmt.Sprint(searches),
-		`patchbay_http_requests_total{code="422",method="POST",route="POST /api/tools/search"}`: "1",
-		`patchbay_http_requests_total{code="404",method="GET",route="unmatched"}`:               "1",
-		`patchbay_http_request_duration_seconds_count{route="POST /api/tools/search"}`:          fmt.Sprint(searches + 1),
-		`patchbay_http_response_head_seconds_count{route="POST /api/tools/search"}`:             fmt.Sprint(searches + 1),
-		`patchbay_plugin_requests_total{plugin="search"}`:                                       fmt.Sprint(searches + 1),
-		`patchbay_plugin_swaps_total{plugin="search"}`:                                          "0",
-		`patchbay_plugin_up{plugin="search"}`:                                                   "1",
-		`patchbay_upstream_call_duration_seconds_count{upstream="demo-search"}`:                 "5",
-		`patchbay_cache_misses_total{plugin="search"}`:                                          p.scrape().value(`patchbay_cache_misses_total{plugin="search"}`),
-		`patchbay_config_last_reload_successful`:                                                "1",
-		`patchbay_http_in_flight_requests`:                                                      "0",
+		`patchbay_http_requests_total{code="200",method="POST",route="POST /api/tools/search"}`:           fmt.Sprint(searches),
+		`patchbay_http_requests_total{code="422",method="POST",route="POST /api/tools/search"}`:           "1",
+		`patchbay_http_requests_total{code="404",method="GET",route="unmatched"}`:                         "1",
+		`patchbay_http_request_duration_seconds_count{route="POST /api/tools/search"}`:                    fmt.Sprint(searches + 1),
+		`patchbay_http_response_head_seconds_count{route="POST /api/tools/search"}`:                       fmt.Sprint(searches + 1),
+		`patchbay_plugin_requests_total{plugin="search"}`:                                                 fmt.Sprint(searches + 1),
+		`patchbay_plugin_swaps_total{plugin="search"}`:                                                    "0",
+		`patchbay_plugin_up{plugin="search"}`:                                                             "1",
+		`patchbay_upstream_call_duration_seconds_count{upstream="demo-search"}`:                           "5",
+		`patchbay_cache_misses_total{plugin="search"}`:                                                    p.scrape().value(`patchbay_cache_misses_total{plugin="search"}`),
+		`patchbay_config_last_reload_successful`:                                                          "1",
+		`patchbay_http_in_flight_requests`:                                                                "0",
+		fmt.Sprintf(`patchbay_build_info{goversion=%q,revision="abc",version="test"}`, runtime.Version()): "1",
 	}
 	want("after traffic", counts)
 	promtool(t, p.scrape().text, "check", "metrics")

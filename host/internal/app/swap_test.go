@@ -287,6 +287,34 @@ func TestSwapStaleKeepsItsUpstreams(t *testing.T) {
 	stop()
 }
 
+// TestWritingTheLogIsNoChange: a log in the folder of the configuration is written to for each failed reload. That is no reason to look again,
+// or it would go on for ever.
+func TestWritingTheLogIsNoChange(t *testing.T) {
+	p := serve(t, setup{plugins: "models", gpustack: newGPUStack(t, nil).url})
+	good, err := os.ReadFile(p.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := filepath.Join(filepath.Dir(p.file), "patchbay.log")
+	write(t, log, "begun\n")
+	replace(t, p.file, string(good)+"\nnonsense: true\n")
+	eventually(t, "the mistake is a reason", func() bool { return strings.Contains(p.reasons(), "nonsense") })
+	failed := func() int { return strings.Count(p.log.String(), `"msg":"reload"`) }
+	eventually(t, "it is told", func() bool { return failed() > 0 })
+	time.Sleep(time.Second) // what the file's own change brings is over
+	before := failed()
+	for range 4 {
+		write(t, log, "a line\n")
+		time.Sleep(400 * time.Millisecond) // longer than files must be quiet
+	}
+	if n := failed() - before; n > 0 {
+		t.Errorf("%d more reloads", n)
+	}
+	// What is written to a file in force still counts.
+	write(t, p.file, string(good))
+	eventually(t, "it is mended", func() bool { return p.reasons() == "" })
+}
+
 // TestSwapBySignal: a reload looks again even where a watch sees nothing, here above a link on the way to the file.
 func TestSwapBySignal(t *testing.T) {
 	s := setup{plugins: "models", gpustack: newGPUStack(t, nil).url}

@@ -21,13 +21,14 @@ type watcher struct {
 	app    *App
 	notify *fsnotify.Watcher
 	known  map[string]bool // folders under watch
+	files  map[string]bool // in force, by the names that they have in those
 
 	watches bool // false: the system had no watch for us
 }
 
 // watchFiles begins to watch. Without a place among the system's watches the server goes on, and waits for SIGHUP.
 func (a *App) watchFiles() *watcher {
-	w := &watcher{app: a, known: map[string]bool{}}
+	w := &watcher{app: a, known: map[string]bool{}, files: map[string]bool{}}
 	var err error
 	if w.notify, err = fsnotify.NewWatcher(); err != nil {
 		a.log.Warn("files are not watched; send SIGHUP after a change", "error", err)
@@ -44,10 +45,11 @@ func (w *watcher) follow() {
 		return
 	}
 	want := map[string]bool{}
+	clear(w.files)
 	for _, path := range w.app.files() {
-		want[filepath.Dir(path)] = true
+		want[filepath.Dir(path)], w.files[filepath.Clean(path)] = true, true
 		if target, err := filepath.EvalSymlinks(path); err == nil {
-			want[filepath.Dir(target)] = true
+			want[filepath.Dir(target)], w.files[filepath.Clean(target)] = true, true
 		}
 	}
 	for dir := range want {
@@ -64,6 +66,13 @@ func (w *watcher) follow() {
 		}
 	}
 	w.known = want
+}
+
+// matters says whether a file in force may be another now. Those come and go in many ways, by a link or a folder that is replaced; but what
+// is written to a file that is there already changes that file alone. It may be our own log, and a line of it that tells of a
+// failed reload must not be the reason for the next.
+func (w *watcher) matters(e fsnotify.Event) bool {
+	return e.Op != fsnotify.Chmod && (e.Op != fsnotify.Write || w.files[filepath.Clean(e.Name)])
 }
 
 // files are those whose change matters.
@@ -104,7 +113,7 @@ func (w *watcher) run(ctx context.Context, signals <-chan os.Signal, reload func
 			if !ok {
 				return nil
 			}
-			if e.Op != fsnotify.Chmod {
+			if w.matters(e) {
 				if since.IsZero() {
 					since = time.Now()
 				}

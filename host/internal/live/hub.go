@@ -138,6 +138,7 @@ func New(o Options) (*Hub, error) {
 			if status == http.StatusForbidden {
 				text = "pages of this origin may not connect"
 			}
+			w.Header().Set("Sec-WebSocket-Version", "13") // RFC 6455, 4.4: who speaks another one learns which there is
 			detail(w, status, text)
 		},
 	}

@@ -2,6 +2,7 @@ package live
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,6 +36,9 @@ func parse(message []byte, now time.Time) (wish, error) {
 		if _, more := d.Token(); more != io.EOF {
 			err = errors.New("there is more after the object")
 		}
+	}
+	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) { // its own text speaks of Go types
+		err = fmt.Errorf("%s may not be of type %s", cmp.Or(wrong.Field, "it"), wrong.Value)
 	}
 	if err != nil {
 		return wish{}, fmt.Errorf(`this is no message (%s); send an object such as {"type":"subscribe","topics":["http"],"rate":"1s"}`,

@@ -163,7 +163,7 @@ func TestWhatIsNoHandshake(t *testing.T) {
 		}
 		w := httptest.NewRecorder()
 		f.Public().ServeHTTP(w, r)
-		if w.Code != tc.status || w.Header().Get("Content-Type") != "application/json" || !strings.HasPrefix(w.Body.String(), `{"detail":"`) {
+		if w.Code != tc.status || w.Header().Get("Content-Type") != "application/json" || !strings.HasPrefix(w.Body.String(), `{"detail":"`) || w.Header().Get("Sec-WebSocket-Version") != "13" {
 			t.Errorf("%s %q: %d %v %s", tc.method, tc.upgrade, w.Code, w.Header(), w.Body)
 		}
 	}

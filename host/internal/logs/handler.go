@@ -20,7 +20,7 @@ type plainHandler struct {
 }
 
 func newHandler(out io.Writer, format string, level slog.Leveler) slog.Handler {
-	o := &slog.HandlerOptions{Level: level}
+	o := options(format, level)
 	h := &plainHandler{out: out, json: format == "json", buffers: &sync.Pool{New: func() any { return new(make([]byte, 0, 512)) }}}
 	if h.json {
 		h.Handler = slog.NewJSONHandler(out, o)
@@ -28,6 +28,20 @@ func newHandler(out io.Writer, format string, level slog.Leveler) slog.Handler {
 		h.Handler = slog.NewTextHandler(out, o)
 	}
 	return h
+}
+
+// options has durations written as "1.5s" in JSON too, where slog would write nanoseconds and no unit.
+func options(format string, level slog.Leveler) *slog.HandlerOptions {
+	o := &slog.HandlerOptions{Level: level}
+	if format == "json" {
+		o.ReplaceAttr = func(_ []string, a slog.Attr) slog.Attr {
+			if a.Value.Kind() == slog.KindDuration {
+				a.Value = slog.StringValue(a.Value.Duration().String())
+			}
+			return a
+		}
+	}
+	return o
 }
 
 // Handle implements slog.Handler.

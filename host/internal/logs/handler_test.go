@@ -15,9 +15,9 @@ import (
 func peers(format string, a, b *bytes.Buffer) (ours, theirs slog.Handler) {
 	ours = newHandler(a, format, slog.LevelDebug)
 	if format == "json" {
-		return ours, slog.NewJSONHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug})
+		return ours, slog.NewJSONHandler(b, options(format, slog.LevelDebug))
 	}
-	return ours, slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug})
+	return ours, slog.NewTextHandler(b, options(format, slog.LevelDebug))
 }
 
 // same wants both to write the same, byte for byte.
@@ -32,6 +32,17 @@ func same(t *testing.T, r slog.Record, with ...slog.Attr) {
 		errA, errB := ours.Handle(t.Context(), r), theirs.Handle(t.Context(), r)
 		if a.String() != b.String() || (errA == nil) != (errB == nil) {
 			t.Errorf("%s:\n%s%vwant\n%s%v", format, a.String(), errA, b.String(), errB)
+		}
+	}
+}
+
+// A number of nanoseconds does not say what it is.
+func TestDurationsHaveTheirUnit(t *testing.T) {
+	for format, want := range map[string]string{"text": " d=1.5s g.d=2s\n", "json": `,"d":"1.5s","g":{"d":"2s"}}` + "\n"} {
+		var b bytes.Buffer
+		slog.New(newHandler(&b, format, slog.LevelDebug)).Info("m", "d", 1500*time.Millisecond, slog.Group("g", "d", 2*time.Second))
+		if !strings.HasSuffix(b.String(), want) {
+			t.Errorf("%s: %s", format, b.String())
 		}
 	}
 }

@@ -126,9 +126,10 @@ func TestEstimateIsWhatIsCarried(t *testing.T) {
 
 				_, alone := c.ask(5, think.Heavy, 30*time.Minute)
 				said := e.Capacity()
-				var full telemetry.Capacity
-				time.AfterFunc(59*time.Minute, func() { full = e.Capacity() })
+				looked := make(chan telemetry.Capacity, 1)
+				time.AfterFunc(59*time.Minute, func() { looked <- e.Capacity() })
 				most, _ := c.ask(300, 0, time.Hour)
+				full := <-looked
 				time.Sleep(10 * time.Minute)
 				if tc.calls == 1 { // else the last that come out are those that make calls
 					within(t, "service after that", e.Capacity().Basis.ServiceSeconds, alone.Seconds(), 0.15)

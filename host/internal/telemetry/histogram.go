@@ -127,9 +127,3 @@ func (r *recent) into(h *histogram, at time.Duration) {
 		}
 	}
 }
-
-// recentSpan is the time that a recent covers at a moment since the start.
-func recentSpan(at time.Duration) time.Duration {
-	const slot = slotSeconds * time.Second
-	return at - max(at/slot-recentSlots+1, 0)*slot
-}

@@ -133,8 +133,13 @@ func (r *Report) plugins() []Route {
 	list := []Route{}
 	for _, p := range r.o.Plugins() {
 		sum := r.o.Tracker.sum(p.Routes, at)
-		one := sum.route(at)
+		one := sum.route()
 		one.Plugin = p.Name
+		in := r.o.Tracker.plugins.look(p.Name)
+		if in == nil {
+			in = new(occupancy) // nobody has asked for it
+		}
+		in.into(&one, at)
 		list = append(list, one)
 	}
 	return list

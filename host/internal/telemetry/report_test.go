@@ -126,6 +126,7 @@ func TestMetricsByRouteAndPlugin(t *testing.T) {
 	to := func(route string, took time.Duration, status int) {
 		tr.Track(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			telemetry.SetRoute(r.Context(), route)
+			telemetry.SetPlugin(r.Context(), "x", "1")
 			c.advance(took)
 			w.WriteHeader(status)
 			_, _ = w.Write([]byte("1234"))
@@ -141,15 +142,15 @@ func TestMetricsByRouteAndPlugin(t *testing.T) {
 		t.Fatalf("routes %+v, plugins %+v", m.Routes, m.Plugins)
 	}
 	p := m.Plugins[0]
-	if p.Plugin != "x" || p.Requests != 100 || p.Status.Success != 99 || p.Status.ServerError != 1 || p.Bytes != 400 || p.Recent.Completed != 100 {
+	if p.Plugin != "x" || p.Requests != 100 || p.Status.Success != 99 || p.Status.ServerError != 1 || p.Bytes != 400 || p.FiveMinutes.Completed != 100 {
 		t.Errorf("%+v", p)
 	}
 	near(t, "p50", p.Latency.P50*100, 1)
 	near(t, "p99", p.Latency.P99, 2)
-	near(t, "concurrency", p.Recent.Concurrency, 1)
+	near(t, "concurrency", p.FiveMinutes.Concurrency, 1)
 	near(t, "p99 of the quick route", m.Routes[0].Latency.P99*100, 1)
 	c.advance(10 * time.Minute)
-	if p := rep.Metrics().Plugins[0]; p.Requests != 100 || p.Recent.Completed != 0 || p.Latency.P99 != 0 {
+	if p := rep.Metrics().Plugins[0]; p.Requests != 100 || p.FiveMinutes.Completed != 0 || p.Latency.P99 != 0 {
 		t.Errorf("10 minutes later %+v", p)
 	}
 }

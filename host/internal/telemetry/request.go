@@ -34,13 +34,15 @@ type record struct {
 	ids     [1]string // the header's values, so that it needs no other place
 	method  string
 	route   string
+	place   *route // that answers; nil is not known yet
 	key     string // the name of the API key that came with it
 	probe   bool
 	ended   bool // counted as completed; a hijacked request is while its handler goes on
 	body    body
-	plugin  string // that was asked to answer
-	version string // of the plugin
-	trace   string // the id of the trace that it is part of
+	plugin  string     // that was asked to answer
+	guest   *occupancy // of the plugin; nil is none
+	version string     // of the plugin
+	trace   string     // the id of the trace that it is part of
 	work    work
 }
 
@@ -49,7 +51,7 @@ type record struct {
 // before the handler; outside a tracked request it does nothing.
 func SetRoute(ctx context.Context, pattern string) {
 	if rec, ok := ctx.Value(contextKey{}).(*record); ok {
-		rec.route = pattern
+		rec.enter(pattern)
 	}
 }
 
@@ -57,8 +59,23 @@ func SetRoute(ctx context.Context, pattern string) {
 // its duration says nothing about the service and stays out of latency and capacity.
 func SetProbe(ctx context.Context, pattern string) {
 	if rec, ok := ctx.Value(contextKey{}).(*record); ok {
-		rec.route, rec.probe = pattern, true
+		rec.enter(pattern)
+		rec.probe = true
 	}
+}
+
+// enter counts the request in flight at a route, from its begin.
+func (rec *record) enter(pattern string) {
+	to := rec.tracker.board.get(pattern)
+	rec.route = pattern
+	if to == rec.place {
+		return
+	}
+	if rec.place != nil {
+		rec.place.flight.end(rec.start, false)
+	}
+	rec.place = to
+	rec.place.flight.begin(rec.start)
 }
 
 // SetPlugin names the plugin that is asked to answer the request of ctx, for the access line. Both are from the configuration and the
@@ -66,6 +83,11 @@ func SetProbe(ctx context.Context, pattern string) {
 func SetPlugin(ctx context.Context, name, version string) {
 	if rec, ok := ctx.Value(contextKey{}).(*record); ok {
 		rec.plugin, rec.version = name, version
+		if rec.guest == nil {
+			if rec.guest = rec.tracker.plugins.get(name); rec.guest != nil {
+				rec.guest.begin(rec.start)
+			}
+		}
 	}
 }
 

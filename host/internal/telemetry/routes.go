@@ -29,6 +29,7 @@ type routes struct {
 
 type route struct {
 	pattern  string
+	flight   occupancy
 	requests *prometheus.CounterVec
 	duration prometheus.Observer
 	head     prometheus.Observer
@@ -136,8 +137,10 @@ type Route struct {
 	Requests int64    `json:"requests"` // answered since the start
 	Status   Statuses `json:"status"`
 	Bytes    int64    `json:"bytes"`
-	Recent   Window   `json:"last_five_minutes"` // or up to six; of what completed then
-	Latency  Latency  `json:"latency"`           // of the same time
+	InFlight int64    `json:"in_flight"`
+	Peak     int64    `json:"peak_in_flight"`
+	Windows
+	Latency Latency `json:"latency"` // of the last five to six minutes
 }
 
 // tally adds routes up.
@@ -162,9 +165,8 @@ func (r *route) tally(t *tally, at time.Duration) {
 	}
 }
 
-func (t *tally) route(at time.Duration) Route {
-	w := window{length: recentSpan(at), point: point{done: int64(t.recent.count), area: t.recent.sum}}
-	return Route{Requests: t.done, Status: statuses(t.classes), Bytes: t.bytes, Recent: w.public(), Latency: t.recent.summary()}
+func (t *tally) route() Route {
+	return Route{Requests: t.done, Status: statuses(t.classes), Bytes: t.bytes, Latency: t.recent.summary()}
 }
 
 // Latency sums up durations, in seconds.
@@ -194,8 +196,9 @@ func (t *Tracker) Routes() []Route {
 	for _, r := range all {
 		var sum tally
 		r.tally(&sum, at)
-		one := sum.route(at)
+		one := sum.route()
 		one.Pattern = r.pattern
+		r.flight.into(&one, at)
 		list = append(list, one)
 	}
 	slices.SortFunc(list, func(a, b Route) int { return cmp.Compare(a.Pattern, b.Pattern) })

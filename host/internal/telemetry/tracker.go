@@ -36,15 +36,16 @@ type TrackerOptions struct {
 // Tracker counts requests from their head to their last byte. Make it with NewTracker; its memory
 // is fixed but for one entry per route pattern. All methods are safe for concurrent use.
 type Tracker struct {
-	log    *slog.Logger
-	access atomic.Pointer[AccessLog]
-	client func(r *http.Request) string
-	attrs  sync.Pool // of *[]slog.Attr, for access lines
-	now    func() time.Time
-	start  time.Time
-	flow   flow
-	board  *routes
-	keys   *keyBoard
+	log     *slog.Logger
+	access  atomic.Pointer[AccessLog]
+	client  func(r *http.Request) string
+	attrs   sync.Pool // of *[]slog.Attr, for access lines
+	now     func() time.Time
+	start   time.Time
+	flow    flow
+	board   *routes
+	plugins *pluginBoard
+	keys    *keyBoard
 }
 
 // NewTracker starts counting now. It starts no goroutine and needs no closing.
@@ -62,6 +63,7 @@ func NewTracker(o TrackerOptions) *Tracker {
 		o.MaxRoutes = 256
 	}
 	t.board = newRoutes(o.MaxRoutes)
+	t.plugins = &pluginBoard{max: o.MaxRoutes, byName: map[string]*occupancy{}}
 	t.keys = newKeyBoard()
 	t.start = t.now()
 	return t
@@ -153,7 +155,14 @@ func (rec *record) count(o outcome) {
 	}
 	o.probe = o.probe || rec.route == unmatched // it says nothing about the service either
 	t.flow.end(o)
-	t.board.get(rec.route).add(rec.method, o)
+	if rec.place == nil { // nobody named one
+		rec.enter(rec.route)
+	}
+	rec.place.flight.end(o.at, true)
+	if rec.guest != nil {
+		rec.guest.end(o.at, true)
+	}
+	rec.place.add(rec.method, o)
 	t.keys.add(rec.key, o.status)
 }
 

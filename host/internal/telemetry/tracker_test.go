@@ -398,3 +398,22 @@ func BenchmarkSnapshot(b *testing.B) {
 		tr.Snapshot()
 	}
 }
+
+// What a handler writes to HEAD goes nowhere: it is no byte of an answer.
+func TestHeadHasNoBody(t *testing.T) {
+	tr := telemetry.NewTracker(telemetry.TrackerOptions{})
+	srv := httptest.NewServer(tr.Track(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		telemetry.SetRoute(r.Context(), "GET /x")
+		_, _ = io.WriteString(w, "hello")
+	})))
+	resp, err := http.Head(srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	http.DefaultClient.CloseIdleConnections()
+	srv.Close() // waits for the handler
+	if s, r := tr.Snapshot(), tr.Routes()[0]; s.Bytes != 0 || r.Bytes != 0 || s.ClientLeft != 0 || r.Requests != 1 {
+		t.Errorf("%+v %+v", s, r)
+	}
+}

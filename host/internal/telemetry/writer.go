@@ -34,11 +34,13 @@ func (w *writer) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Write counts what was taken.
+// Write counts what was taken. To HEAD net/http takes everything and sends none of it.
 func (w *writer) Write(p []byte) (int, error) {
 	w.head(http.StatusOK)
 	n, err := w.ResponseWriter.Write(p)
-	w.bytes += int64(n)
+	if w.of.method != http.MethodHead {
+		w.bytes += int64(n)
+	}
 	return n, err
 }
 
