@@ -19,7 +19,7 @@ func (p *process) check() *cobra.Command {
 		Use:   "check",
 		Short: "Say everything that is wrong with a configuration, without serving",
 		Long: `Check reads the configuration as serve does, the file of API keys, and the plugins' files with their manifests and what they hold. It prints every
-problem it finds, each with its file, line and path, and warns of wishes of plugins that are not granted. Nothing is opened,
+problem it finds, with its file, line and path, or the plugin that it is of, and warns of wishes of plugins that are not granted. Nothing is opened,
 compiled or called.`,
 		Example: `  patchbay check --config configs/dev.yaml`,
 		Args:    args(cobra.NoArgs),
@@ -57,6 +57,9 @@ compiled or called.`,
 			}
 			if err := errors.Join(problems...); err != nil {
 				return err
+			}
+			if o.File == "" {
+				fmt.Fprintln(p.stderr, "warning: neither --config nor PATCHBAY_CONFIG names a file: these are the built-in defaults, which serve no plugin")
 			}
 			fmt.Fprintf(p.stdout, "ok: %d plugins, %d upstreams\n", len(settings.Plugins), len(settings.Upstreams))
 			return nil

@@ -86,11 +86,19 @@ func group(c *cobra.Command, args []string) error {
 	return usageError{fmt.Errorf("there is no command %q%s", args[0], hint)}
 }
 
-// args wraps a rule for arguments so that breaking it is a usage error.
+// args wraps a rule for arguments so that breaking it is a usage error that shows how the command is written.
 func args(rule cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if err := rule(c, args); err != nil {
-			return usageError{err}
+			got := "no argument"
+			if len(args) > 0 {
+				got = fmt.Sprintf("the arguments %q", args)
+			}
+			hint := ""
+			if c.Flags().Lookup("config") != nil {
+				hint = "; --config FILE names a configuration"
+			}
+			return usageError{fmt.Errorf("want '%s', got %s%s", c.UseLine(), got, hint)}
 		}
 		return nil
 	}

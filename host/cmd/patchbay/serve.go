@@ -35,6 +35,13 @@ func (f *configFlags) add(c *cobra.Command) {
 
 func (f *configFlags) options(p *process) (config.Options, error) {
 	o := config.Options{File: f.file, Environ: p.environ, Flags: map[string]string{}}
+	if o.File == "" { // whoever serves the file has to know it, to watch it
+		for _, variable := range p.environ {
+			if name, value, _ := strings.Cut(variable, "="); name == config.EnvFile {
+				o.File = value
+			}
+		}
+	}
 	for _, s := range f.sets {
 		path, value, ok := strings.Cut(s, "=")
 		if !ok {

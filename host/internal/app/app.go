@@ -65,6 +65,7 @@ type App struct {
 	demo            *demoUpstream
 	cache           *cache.Cache
 	gate            *keys.Gate
+	keyCount        keyCount // as it was told last; New sets it, then whoever holds reloading
 	events          *events.Log
 	topics          *topics.Board
 	routes          *route.Handler

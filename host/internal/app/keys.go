@@ -42,6 +42,17 @@ func (a *App) guard(known *keys.Set) error {
 func (a *App) swapKeys(known *keys.Set) {
 	a.tracker.SetKeys(known.Names())
 	a.gate.Swap(known)
+	now := keyCount{len(known.Names()), known.Usable(time.Now()), known.Required()}
+	if now != a.keyCount {
+		a.keyCount = now
+		a.log.Info("API keys in force", "keys", now.all, "usable", now.usable, "required", now.required)
+	}
+}
+
+// keyCount is what is told of the keys when it changes: whoever revokes one wants to see it taken up.
+type keyCount struct {
+	all, usable int
+	required    bool
 }
 
 // refreshKeys reads the keys' file again: a key may be revoked while the configuration, or a plugin's file, is broken. A file

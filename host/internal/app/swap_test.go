@@ -214,7 +214,7 @@ func TestSwapOfPluginFile(t *testing.T) {
 		replace(t, file, first)
 		eventually(t, name+" repaired", func() bool { return p.reasons() == "" })
 	}
-	if !strings.Contains(p.log.String(), `"msg":"reload","error":"plugin \"models\"`) {
+	if !strings.Contains(p.log.String(), `"msg":"a change was not taken; what was in force stays","error":"plugin \"models\"`) {
 		t.Error("the log does not say why a file is not in force")
 	}
 
@@ -299,7 +299,9 @@ func TestWritingTheLogIsNoChange(t *testing.T) {
 	write(t, log, "begun\n")
 	replace(t, p.file, string(good)+"\nnonsense: true\n")
 	eventually(t, "the mistake is a reason", func() bool { return strings.Contains(p.reasons(), "nonsense") })
-	failed := func() int { return strings.Count(p.log.String(), `"msg":"reload"`) }
+	failed := func() int {
+		return strings.Count(p.log.String(), `"msg":"a change was not taken; what was in force stays"`)
+	}
 	eventually(t, "it is told", func() bool { return failed() > 0 })
 	time.Sleep(time.Second) // what the file's own change brings is over
 	before := failed()

@@ -128,7 +128,7 @@ func (w *watcher) run(ctx context.Context, signals <-chan os.Signal, reload func
 		case <-settled.C:
 			since = time.Time{}
 			if err := reload(ctx); err != nil && ctx.Err() == nil {
-				w.app.log.Error("reload", "error", err)
+				w.app.log.Error("a change was not taken; what was in force stays", "error", err)
 			}
 			w.follow()
 		}

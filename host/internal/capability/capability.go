@@ -95,14 +95,13 @@ func For(h *Host, p Plugin) *Table {
 	return t
 }
 
-// Known says whether a manifest may wish for a capability of that name.
-func Known(name string) bool {
+// Names are the capabilities that a manifest may wish for.
+func Names() []string {
+	var names []string
 	for _, r := range all() {
-		if r.name == name {
-			return true
-		}
+		names = append(names, r.name)
 	}
-	return name == "log" || name == "config"
+	return append(names, "log", "config")
 }
 
 // refuse remembers what was refused, and says so to the guest.

@@ -63,16 +63,16 @@ func ungranted(c config.Plugin, w Want) (warnings []string) {
 	}
 	has := func(is func(config.Fetch) bool) bool { return slices.ContainsFunc(c.Grant.Fetch, is) }
 	if len(w.Hosts)+len(w.Upstreams) == 0 && len(c.Grant.Fetch) == 0 {
-		warnings = append(warnings, fmt.Sprintf("plugin %q would like to fetch (%s), which its grant does not allow", c.Name, w.Reason))
+		warnings = append(warnings, fmt.Sprintf("plugin %q would like to fetch (%s), which its grant does not allow: add to its grant: fetch: [{host: …, methods: […], paths: […]}]", c.Name, w.Reason))
 	}
 	for _, h := range w.Hosts {
 		if !has(func(f config.Fetch) bool { return f.Host != "" && config.MatchHost(f.Host, strings.ToLower(h)) }) {
-			warnings = append(warnings, fmt.Sprintf("plugin %q would like to fetch from %s (%s), which its grant does not allow", c.Name, h, w.Reason))
+			warnings = append(warnings, fmt.Sprintf("plugin %q would like to fetch from %s (%s), which its grant does not allow: add to its grant: fetch: [{host: %s, methods: […], paths: […]}]", c.Name, h, w.Reason, h))
 		}
 	}
 	for _, u := range w.Upstreams {
 		if !has(func(f config.Fetch) bool { return f.Upstream == u }) {
-			warnings = append(warnings, fmt.Sprintf("plugin %q would like to fetch from upstream %s (%s), which its grant does not allow", c.Name, u, w.Reason))
+			warnings = append(warnings, fmt.Sprintf("plugin %q would like to fetch from upstream %s (%s), which its grant does not allow: add to its grant: fetch: [{upstream: %s, methods: […], paths: […]}]", c.Name, u, w.Reason, u))
 		}
 	}
 	return warnings

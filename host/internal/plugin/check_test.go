@@ -38,7 +38,7 @@ func TestCheck(t *testing.T) {
 		"no routes": {config: config.Plugin{Grant: config.Grant{Fetch: all}}, warnings: []string{"routes is empty"}},
 		"wishes": {
 			config:   config.Plugin{Routes: []string{"POST /search"}, Grant: config.Grant{Fetch: []config.Fetch{{Host: "api.tavily.com"}, {Upstream: "html.duckduckgo.com"}, {Host: "gpustack"}}}},
-			warnings: []string{"html.duckduckgo.com (asks)", "upstream gpustack (asks)"},
+			warnings: []string{"html.duckduckgo.com (asks), which its grant does not allow: add to its grant: fetch: [{host: html.duckduckgo.com, ", "upstream gpustack (asks), which its grant does not allow: add to its grant: fetch: [{upstream: gpustack, "},
 		},
 		"everything at once": {
 			config: config.Plugin{Routes: []string{"GET /none"}, Grant: config.Grant{Fetch: all}, Config: map[string]any{"a": 1, "b": map[string]any{"c": "x"}}},
@@ -77,7 +77,7 @@ func TestCheck(t *testing.T) {
 	}
 	m.Wants = []plugin.Want{{Capability: "fetch", Reason: "anything"}}
 	warnings, err = plugin.Check(config.Plugin{Name: "mine", Routes: []string{"POST /search"}}, m)
-	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "anything") {
+	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "(anything), which its grant does not allow: add to its grant: fetch: [{host: …, ") {
 		t.Errorf("a wish without hosts: %q, %v", warnings, err)
 	}
 	if b, _ := json.Marshal(m); !slices.Contains(strings.Split(string(b), `"`), "anything") {

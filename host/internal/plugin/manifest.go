@@ -94,8 +94,8 @@ func (m *Manifest) problems() (problems []error) {
 		}
 	}
 	for i, w := range m.Wants {
-		if !capability.Known(w.Capability) {
-			add("wants[%d]: there is no capability %q", i, w.Capability)
+		if known := capability.Names(); !slices.Contains(known, w.Capability) {
+			add("wants[%d]: there is no capability %q; there are %s", i, w.Capability, strings.Join(known, ", "))
 		}
 	}
 	_, wrong := m.schema()
