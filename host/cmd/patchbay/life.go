@@ -78,7 +78,7 @@ type life struct {
 	remove   func() // the pid file
 }
 
-// serving is called once requests are answered.
+// serving is called once requests are answered, and again after a process that was to go on has not.
 func (l *life) serving() {
 	for _, name := range l.sockets.Handed() {
 		l.log.Info("a socket that was handed over is not used: the configuration has another address", "socket", name)

@@ -477,6 +477,8 @@ func TestReplaceThatFailsChangesNothing(t *testing.T) {
 	fails("has not become ready", "exit status 3")
 	n.write(n.program, "#!/bin/sh\nexec sleep 100\n")
 	fails("was not ready in time", "server.upgrade_timeout is over")
+	n.write(n.program, "#!/bin/sh\necho $$ >"+filepath.Join(n.dir, "pid")+"\nprintf ready >&5\nexec 5>&-\nexit 4\n")
+	fails("was ready and has ended", "exit status 4")
 	if err := os.Remove(n.program); err != nil {
 		t.Fatal(err)
 	}
