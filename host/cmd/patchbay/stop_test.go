@@ -348,6 +348,35 @@ func TestStopCutsAndSaysSo(t *testing.T) {
 	}
 }
 
+// TestALogThatNobodyReads: a server outlives who read its log.
+func TestALogThatNobodyReads(t *testing.T) {
+	n := install(t, "drain_timeout: 2s")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	n.first = exec.Command(n.program, "serve", "--config", n.config, "--pid-file", filepath.Join(n.dir, "pid"))
+	n.first.Stderr = w
+	err = n.first.Start()
+	_ = w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.first.Process.Kill() })
+	n.until("it serves", func() bool { return n.pid() > 0 })
+	_ = r.Close()
+	for range 3 {
+		if status, _, _ := n.get("/nothing"); status != 404 {
+			t.Errorf("/nothing: %d", status)
+		}
+		time.Sleep(100 * time.Millisecond) // its line is written meanwhile
+	}
+	if code := n.ended(n.signal(syscall.SIGTERM)); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 // TestReplaceLosesNothing: while the program is replaced again and again, no request of clients that keep their
 // connections, of clients that do not, and no stream is refused, reset or cut.
 func TestReplaceLosesNothing(t *testing.T) {
