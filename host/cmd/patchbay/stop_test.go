@@ -377,6 +377,20 @@ func TestALogThatNobodyReads(t *testing.T) {
 	}
 }
 
+// TestALogBesideTheConfiguration: what is said of a broken file is no reason to look at it again.
+func TestALogBesideTheConfiguration(t *testing.T) {
+	n := install(t, "drain_timeout: 2s")
+	n.start(nil, nil)
+	const stays = "the configuration stays as it was"
+	n.configure("nonsense: true")
+	n.says(stays)
+	time.Sleep(1500 * time.Millisecond) // five times as long as files must lie still
+	if said := strings.Count(n.log(), stays); said > 2 {
+		t.Errorf("it is said %d times", said)
+	}
+	n.ended(n.signal(syscall.SIGTERM))
+}
+
 // TestReplaceLosesNothing: while the program is replaced again and again, no request of clients that keep their
 // connections, of clients that do not, and no stream is refused, reset or cut.
 func TestReplaceLosesNothing(t *testing.T) {

@@ -22,7 +22,8 @@ type watcher struct {
 	notify *fsnotify.Watcher
 	known  map[string]bool // folders under watch
 
-	watches bool // false: the system had no watch for us
+	watches bool        // false: the system had no watch for us
+	log     os.FileInfo // of the file that standard error is; nil: it is none
 }
 
 // watchFiles begins to watch. Without a place among the system's watches the server goes on, and waits for SIGHUP.
@@ -34,6 +35,9 @@ func (a *App) watchFiles() *watcher {
 		w.notify = &fsnotify.Watcher{} // its channels are nil: nothing ever comes
 	}
 	w.watches = err == nil
+	if info, err := os.Stderr.Stat(); err == nil && info.Mode().IsRegular() {
+		w.log = info
+	}
 	w.follow()
 	return w
 }
@@ -104,7 +108,7 @@ func (w *watcher) run(ctx context.Context, signals <-chan os.Signal, reload func
 			if !ok {
 				return nil
 			}
-			if e.Op != fsnotify.Chmod {
+			if e.Op != fsnotify.Chmod && !w.isLog(e) {
 				if since.IsZero() {
 					since = time.Now()
 				}
@@ -124,6 +128,16 @@ func (w *watcher) run(ctx context.Context, signals <-chan os.Signal, reload func
 			w.follow()
 		}
 	}
+}
+
+// isLog says whether it is only the server's own log that grew, beside a file under watch. A look at a broken file logs a line: that line
+// must not be the reason for the next look.
+func (w *watcher) isLog(e fsnotify.Event) bool {
+	if w.log == nil || e.Op != fsnotify.Write {
+		return false
+	}
+	info, err := os.Stat(e.Name)
+	return err == nil && os.SameFile(info, w.log)
 }
 
 func (w *watcher) close() {
