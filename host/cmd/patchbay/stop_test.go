@@ -357,7 +357,7 @@ func TestALogThatNobodyReads(t *testing.T) {
 	}
 	defer r.Close()
 	n.first = exec.Command(n.program, "serve", "--config", n.config, "--pid-file", filepath.Join(n.dir, "pid"))
-	n.first.Stderr = w
+	n.first.Stderr, n.first.Env = w, []string{"PATH=" + n.dir + ":" + os.Getenv("PATH")}
 	err = n.first.Start()
 	_ = w.Close()
 	if err != nil {
