@@ -16,6 +16,7 @@ type signals struct {
 	again  chan os.Signal // a second SIGINT or SIGTERM; the first ends the context
 	usr2   chan os.Signal // SIGUSR2
 	stop   chan os.Signal
+	pipe   chan os.Signal // SIGPIPE, which nobody takes
 	done   chan struct{}
 }
 
@@ -23,8 +24,10 @@ type signals struct {
 func listen() *signals {
 	s := &signals{
 		reload: make(chan os.Signal, 1), again: make(chan os.Signal, 1), usr2: make(chan os.Signal, 1),
-		stop: make(chan os.Signal, 2), done: make(chan struct{}),
+		stop: make(chan os.Signal, 2), pipe: make(chan os.Signal, 1), done: make(chan struct{}),
 	}
+	// Else the runtime ends a process whose standard error nobody reads any more, as when the reader of its log is started again.
+	signal.Notify(s.pipe, syscall.SIGPIPE)
 	signal.Notify(s.reload, syscall.SIGHUP)
 	signal.Notify(s.stop, os.Interrupt, syscall.SIGTERM)
 	signal.Notify(s.usr2, syscall.SIGUSR2)
@@ -45,7 +48,7 @@ func listen() *signals {
 }
 
 func (s *signals) close() {
-	for _, c := range []chan os.Signal{s.reload, s.stop, s.usr2} {
+	for _, c := range []chan os.Signal{s.reload, s.stop, s.usr2, s.pipe} {
 		signal.Stop(c)
 	}
 	close(s.done)
@@ -78,7 +81,7 @@ type life struct {
 	remove   func() // the pid file
 }
 
-// serving is called once requests are answered.
+// serving is called once requests are answered, and again after a process that was to go on has not.
 func (l *life) serving() {
 	for _, name := range l.sockets.Handed() {
 		l.log.Info("a socket that was handed over is not used: the configuration has another address", "socket", name)

@@ -348,6 +348,49 @@ func TestStopCutsAndSaysSo(t *testing.T) {
 	}
 }
 
+// TestALogThatNobodyReads: a server outlives who read its log.
+func TestALogThatNobodyReads(t *testing.T) {
+	n := install(t, "drain_timeout: 2s")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	n.first = exec.Command(n.program, "serve", "--config", n.config, "--pid-file", filepath.Join(n.dir, "pid"))
+	n.first.Stderr, n.first.Env = w, []string{"PATH=" + n.dir + ":" + os.Getenv("PATH")}
+	err = n.first.Start()
+	_ = w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.first.Process.Kill() })
+	n.until("it serves", func() bool { return n.pid() > 0 })
+	_ = r.Close()
+	for range 3 {
+		if status, _, _ := n.get("/nothing"); status != 404 {
+			t.Errorf("/nothing: %d", status)
+		}
+		time.Sleep(100 * time.Millisecond) // its line is written meanwhile
+	}
+	if code := n.ended(n.signal(syscall.SIGTERM)); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// TestALogBesideTheConfiguration: what is said of a broken file is no reason to look at it again.
+func TestALogBesideTheConfiguration(t *testing.T) {
+	n := install(t, "drain_timeout: 2s")
+	n.start(nil, nil)
+	const stays = "the configuration stays as it was"
+	n.configure("nonsense: true")
+	n.says(stays)
+	time.Sleep(1500 * time.Millisecond) // five times as long as files must lie still
+	if said := strings.Count(n.log(), stays); said > 2 {
+		t.Errorf("it is said %d times", said)
+	}
+	n.ended(n.signal(syscall.SIGTERM))
+}
+
 // TestReplaceLosesNothing: while the program is replaced again and again, no request of clients that keep their
 // connections, of clients that do not, and no stream is refused, reset or cut.
 func TestReplaceLosesNothing(t *testing.T) {
@@ -477,6 +520,8 @@ func TestReplaceThatFailsChangesNothing(t *testing.T) {
 	fails("has not become ready", "exit status 3")
 	n.write(n.program, "#!/bin/sh\nexec sleep 100\n")
 	fails("was not ready in time", "server.upgrade_timeout is over")
+	n.write(n.program, "#!/bin/sh\necho $$ >"+filepath.Join(n.dir, "pid")+"\nprintf ready >&5\nexec 5>&-\nexit 4\n")
+	fails("was ready and has ended", "exit status 4")
 	if err := os.Remove(n.program); err != nil {
 		t.Fatal(err)
 	}

@@ -50,7 +50,7 @@ type Options struct {
 	Successor handover.Command  // how the process is started that takes this one's place
 	Replace   <-chan os.Signal  // a value has Run start it, and leave the sockets to it; nil never does
 
-	Serving  func()              // called once requests are answered; nil does nothing
+	Serving  func()              // called once requests are answered, and again when a process that was to take this one's place did not; nil does nothing
 	Stopping func(successor int) // called when the end begins, with the number of the process that goes on, 0 when none does; nil does nothing
 }
 

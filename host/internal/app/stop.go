@@ -74,6 +74,7 @@ func (a *App) leave(ctx context.Context, r *running) {
 				continue // it was told to stop meanwhile
 			}
 			if err != nil {
+				a.options.serving() // the new one may have said already that it does
 				a.log.Error("the server was not replaced and serves on", "error", err)
 				continue
 			}

@@ -54,7 +54,8 @@ const (
 	MaxText    = 1024
 )
 
-// Bounded is e with its texts cut to their bounds.
+// Bounded is e with its texts cut to their bounds, and without what steers a terminal or turns the direction of writing around: a
+// guest may have written them, and JSON leaves such characters as they are.
 func (e Event) Bounded() Event {
 	e.Subject, e.Text = cut(e.Subject, MaxSubject), cut(e.Text, MaxText)
 	return e
@@ -186,11 +187,15 @@ func (l *Log) Changed() <-chan struct{} {
 	return l.changed
 }
 
-// cut shortens a text to whole characters within n bytes.
+// cut shortens a text to whole, harmless characters within n bytes.
 func cut(s string, n int) string {
-	if !utf8.ValidString(s) {
-		s = strings.ToValidUTF8(s, "\uFFFD")
-	}
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case r >= 0x7f && r < 0xa0, r >= 0x200e && r <= 0x200f, r >= 0x2028 && r <= 0x202e, r >= 0x2066 && r <= 0x2069:
+			return utf8.RuneError
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
 	if len(s) <= n {
 		return s
 	}

@@ -117,6 +117,14 @@ func TestTextsAreBounded(t *testing.T) {
 	}
 }
 
+// TestTextsAreHarmless: what a guest tells is shown on terminals.
+func TestTextsAreHarmless(t *testing.T) {
+	e := events.Event{Subject: "a\u009b2J", Text: "\u202egpj.exe\u2066 grüße\n"}.Bounded()
+	if e.Subject != "a\ufffd2J" || e.Text != "\ufffdgpj.exe\ufffd grüße\n" {
+		t.Errorf("%q, %q", e.Subject, e.Text)
+	}
+}
+
 func TestChangedTellsOfTheNext(t *testing.T) {
 	l, _ := newLog()
 	l.Add(trapped("a", ""))

@@ -18,6 +18,9 @@ const (
 	killGrace = 5 * time.Second
 	// lastWords is how long is read what a process wrote before it ended.
 	lastWords = 100 * time.Millisecond
+	// settling is how long a process that said that it is ready is watched: one that dies of its first steps must not be left alone with the
+	// sockets. Both accept connections meanwhile.
+	settling = 500 * time.Millisecond
 )
 
 // Command is how a new process is started. It gets this one's working directory and standard streams.
@@ -92,7 +95,12 @@ func watch(p *os.Process) *child {
 // judge takes the process's word, and ends it if that is not that it is ready.
 func (c *child) judge(program, text string) (pid int, err error) {
 	if text == readyWord {
-		return c.Pid, nil
+		select {
+		case <-c.ended:
+			return 0, fmt.Errorf("the new process %d (%s) was ready and has ended: %w", c.Pid, program, c.state)
+		case <-time.After(settling):
+			return c.Pid, nil
+		}
 	}
 	c.end()
 	if text == "" {

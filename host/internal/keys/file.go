@@ -87,7 +87,7 @@ func edit(path string, environ []string, change func(list *yaml.Node) error) (er
 		return fmt.Errorf("change %s: %w", path, err)
 	}
 	_, err = f.Write(text)
-	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(err, inherit(f, path), f.Chmod(mode), f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", lock, err)
 	}
 	if _, err := config.LoadKeys(lock, environ); err != nil {

@@ -1,6 +1,7 @@
 package live_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -182,7 +184,7 @@ func TestOverTLS(t *testing.T) {
 
 // One that was behind and has caught up is served as any other, also after the time it would have had.
 func TestWhoHasCaughtUpStays(t *testing.T) {
-	const timeout = time.Second
+	const timeout = 3 * time.Second // it has to be behind before it is dropped, on a slow machine too
 	var n, large atomic.Int64
 	large.Store(256 << 10)
 	f := start(t, live.Options{
@@ -198,4 +200,65 @@ func TestWhoHasCaughtUpStays(t *testing.T) {
 	if s := f.Stats(); s.Dropped != 0 || s.Clients != 1 {
 		t.Errorf("%+v", s)
 	}
+}
+
+// slowToClose is a connection whose Close waits, as that of TLS may for a client that takes nothing: up to five seconds.
+type slowToClose struct {
+	net.Conn
+	closing, release chan struct{}
+	once             sync.Once
+}
+
+func (c *slowToClose) Write(p []byte) (int, error) {
+	if p[0] == 0x88 { // the client's own close frame has been read when ours is out
+		time.Sleep(100 * time.Millisecond)
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *slowToClose) Close() error {
+	c.once.Do(func() {
+		close(c.closing)
+		<-c.release
+	})
+	return c.Conn.Close()
+}
+
+// hijacked puts it in the place of what is hijacked.
+type hijacked struct {
+	http.ResponseWriter
+	conn *slowToClose
+}
+
+func (h *hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	h.conn.Conn = conn
+	return h.conn, rw, err
+}
+
+// TestACloseThatWaitsHoldsNobodyUp: others get their states.
+func TestACloseThatWaitsHoldsNobodyUp(t *testing.T) {
+	var n atomic.Int64
+	f := start(t, live.Options{Topics: []live.Topic{{Name: "x", Public: true, State: func() any { return n.Add(1) }}}})
+	slow := &slowToClose{closing: make(chan struct{}), release: make(chan struct{})}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.Public().ServeHTTP(&hijacked{w, slow}, r) }))
+	defer srv.Close()
+	leaving, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(srv.URL, "http"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer leaving.Close()
+	c := f.dial()
+	if err := leaving.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	<-slow.closing
+	before := n.Load()
+	for end := time.Now().Add(2 * time.Second); n.Load() < before+10 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+	}
+	if got := n.Load() - before; got < 10 {
+		t.Errorf("%d states in two seconds", got)
+	}
+	close(slow.release)
+	next(t, c)
 }

@@ -155,15 +155,17 @@ func (c *client) finish(load [][]byte) {
 // next returns what is owed after a load is out, or ends the sending.
 func (c *client) next(load [][]byte) (_ [][]byte, more bool) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.closing != nil && len(c.closing) == 0 { // it was in the load
 		c.said = true
-		if c.parted {
+		parted := c.parted
+		c.mu.Unlock()
+		if parted { // not under mu, which the hub needs: TLS may wait for seconds to say goodbye
 			_ = c.wire.Conn.Close()
 		}
 		c.door.hub.gone.Done()
 		return nil, false // and stays busy
 	}
+	defer c.mu.Unlock()
 	if load = c.owed(load); len(load) == 0 {
 		c.busy = false
 		c.door.hub.gone.Done()

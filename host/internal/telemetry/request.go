@@ -124,7 +124,7 @@ func newID() string {
 }
 
 func validID(id string) bool {
-	if len(id) == 0 || len(id) > maxRequestID || strings.HasPrefix(id, config.KeyPrefix) { // an API key in the wrong place
+	if len(id) == 0 || len(id) > maxRequestID || strings.Contains(id, config.KeyPrefix) { // an API key in the wrong place
 		return false
 	}
 	for i := range len(id) {

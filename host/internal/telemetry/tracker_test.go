@@ -317,7 +317,7 @@ func TestRequestID(t *testing.T) {
 		kept bool
 	}{
 		{"", false}, {"abc-1.2_X", true}, {strings.Repeat("a", 64), true}, {strings.Repeat("a", 65), false},
-		{"a b", false}, {"a\nb", false}, {"é", false}, {`"`, false},
+		{"a b", false}, {"a\nb", false}, {"é", false}, {`"`, false}, {"pb_abc", false}, {"x-pb_abc", false}, // it may hold an API key
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header.Set("X-Request-Id", tc.sent)
