@@ -42,6 +42,7 @@ type setup struct {
 	plugins   string // the names of those to load; "" is all three
 	summary   string // the model of summaries
 	cache     string // what the search may keep, such as 1MiB; "" is nothing
+	published string // topics of each plugin, a flow list without its brackets
 	searchKey string // the name of the secret that goes to the search provider
 
 	searchWasm, modelsWasm string // sources of these plugins; "" is what is built from the tree
@@ -77,8 +78,12 @@ func (s setup) yaml(t testing.TB) string {
 		if source == "" {
 			source = guest(t, name)
 		}
-		fmt.Fprintf(&b, "  - name: %s\n    source: %s\n    routes: [%s]\n    workers: %d\n    limits: {%s}\n    grant: {fetch: [%s], cache: %s}\n    config: {%s}\n",
-			name, source, routes, max(s.workers, 1), cmp.Or(s.limits, "cpu: 10s"), grants, map[bool]string{true: cmp.Or(s.cache, "0"), false: "0"}[name == "search"], config)
+		published := ""
+		if s.published != "" {
+			published = ", publish: [" + s.published + "]"
+		}
+		fmt.Fprintf(&b, "  - name: %s\n    source: %s\n    routes: [%s]\n    workers: %d\n    limits: {%s}\n    grant: {fetch: [%s], cache: %s%s}\n    config: {%s}\n",
+			name, source, routes, max(s.workers, 1), cmp.Or(s.limits, "cpu: 10s"), grants, map[bool]string{true: cmp.Or(s.cache, "0"), false: "0"}[name == "search"], published, config)
 	}
 	grants := "{upstream: demo-search, methods: [POST], paths: [/search]}, {upstream: gpustack, methods: [POST], paths: [/v1/chat/completions]}"
 	conf := "provider: demo"

@@ -179,7 +179,7 @@ func TestTraceOfASearch(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		}
 	})
-	p := serve(t, setup{plugins: "search", tavily: tavily.url, cache: "1MiB", top: tracesTo(receiver, "")})
+	p := serve(t, setup{plugins: "search", tavily: tavily.url, cache: "1MiB", top: tracesTo(receiver, ""), published: "{topic: providers}"})
 	for range 2 {
 		if a := p.do("POST", "/api/tools/search", searchBody(query), "Traceparent", theirs); a.status != 200 {
 			t.Fatal(a)
@@ -195,13 +195,19 @@ func TestTraceOfASearch(t *testing.T) {
 		t.Error(err)
 	}
 	var cache, calls []string
+	published := 0
 	for _, s := range receiver.Spans() {
 		switch name := s.GetName(); {
+		case name == "publish providers":
+			published++
 		case strings.HasPrefix(name, "cache "):
 			cache = append(cache, name+" "+s.Attribute("patchbay.cache.result"))
 		case name == "POST /search":
 			calls = append(calls, s.Attribute("http.response.status_code")+" "+s.Attribute("error.type")+" "+s.Attribute("server.address")+" "+s.GetStatus().GetCode().String())
 		}
+	}
+	if published == 0 {
+		t.Error("nothing was published when the provider failed")
 	}
 	for _, want := range []string{"cache once lead", "cache once hit", "cache put "} {
 		if !slices.Contains(cache, want) {

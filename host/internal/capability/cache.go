@@ -143,7 +143,7 @@ func told(span *trace.Span, r *wasm.Reply) *wasm.Reply {
 	return r
 }
 
-// kept ends the span of an operation that has no result but an error, if any.
+// kept ends the span, if there is one, of an operation that has no result but an error, if any.
 func kept(span *trace.Span, err error) error {
 	if span != nil {
 		if err != nil {

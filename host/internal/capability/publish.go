@@ -14,6 +14,7 @@ import (
 
 	"github.com/patchbay-run/patchbay/host/internal/events"
 	"github.com/patchbay-run/patchbay/host/internal/topics"
+	"github.com/patchbay-run/patchbay/host/internal/trace"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
@@ -40,7 +41,12 @@ func newPublish(h *Host, p Plugin, t *Table) {
 		}
 		pb.board.Prepare(p.Name, Topics(p.Grant.Publish))
 	}
-	t.Quick[abi.OpPublish] = wasm.Quick{Do: pb.publish}
+	t.Quick[abi.OpPublish] = wasm.Quick{Do: func(in *wasm.Operation) error {
+		if !pb.topics[in.Name] { // then the name is the guest's own words
+			return pb.publish(in)
+		}
+		return kept(trace.Publish(in.Context, in.Name), pb.publish(in))
+	}}
 }
 
 func (p *publisher) publish(in *wasm.Operation) error {

@@ -40,6 +40,15 @@ func Cache(ctx context.Context, operation string) *Span {
 	return s
 }
 
+// Publish begins the span of a plugin's publishing to a topic that it was granted.
+func Publish(ctx context.Context, topic string) *Span {
+	if ctx == nil || !oteltrace.SpanFromContext(ctx).IsRecording() {
+		return nil
+	}
+	_, s := begin(ctx, "publish "+topic, attribute.String("patchbay.topic", topic))
+	return s
+}
+
 // Result says what came of it, such as hit.
 func (s *Span) Result(result string) {
 	if s != nil {
