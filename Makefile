@@ -69,7 +69,7 @@ run: build ## build, then serve configs/dev.yaml; needs no key and no network
 test: ## every test of the three modules, with the race detector
 	@$(if $(RACE),,echo 'note: no C compiler, so the tests run without the race detector';) \
 	before=$$($(tree)); \
-	go test $(RACE) -timeout 8m $(PACKAGES); \
+	go test $(RACE) -timeout 15m $(PACKAGES); \
 	after=$$($(tree)); \
 	[ "$$before" = "$$after" ] || { echo 'make test: the tests changed the tree:'; diff <(echo "$$before") <(echo "$$after"); exit 1; }; \
 	[ ! -e .git ] || echo 'the tree did not change'
