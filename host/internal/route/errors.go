@@ -20,14 +20,15 @@ var (
 	errBadBody      = errors.New("the request's body cannot be read")
 )
 
-// failure is what a client is told. What is logged is the error itself.
+// failure is what a client is told, and in a word the plugin's span. What is logged is the error itself.
 type failure struct {
+	kind       string // one of few
 	status     int
 	detail     string
 	retryAfter int // seconds; 0 is none
 }
 
-// classify is the table of statuses for what goes wrong on the host's side of a plugin.
+// classify is the table of what goes wrong on the host's side of a plugin.
 func classify(err error, name, id string) failure {
 	var big *wasm.LimitError
 	var trap *wasm.TrapError
@@ -39,35 +40,39 @@ func classify(err error, name, id string) failure {
 	var stack *wasm.StackError
 	switch {
 	case errors.As(err, &big):
-		return failure{status: http.StatusRequestEntityTooLarge, detail: fmt.Sprintf("Request body over the limit of %d bytes", big.Limit)}
+		return failure{kind: "request", status: http.StatusRequestEntityTooLarge, detail: fmt.Sprintf("Request body over the limit of %d bytes", big.Limit)}
 	case errors.Is(err, errHeadTooLarge):
-		return failure{status: http.StatusRequestHeaderFieldsTooLarge, detail: "Path, query and headers over the limit of 65536 bytes"}
-	case errors.Is(err, errBadBody):
-		return failure{status: http.StatusBadRequest, detail: "Request body could not be read"}
+		return failure{kind: "request", status: http.StatusRequestHeaderFieldsTooLarge, detail: "Path, query and headers over the limit of 65536 bytes"}
+	case errors.Is(err, errBadBody), errors.Is(err, errLeft):
+		return failure{kind: "request", status: http.StatusBadRequest, detail: "Request body could not be read"}
 	case errors.Is(err, wasm.ErrFull):
-		return failure{http.StatusServiceUnavailable, fmt.Sprintf("Plugin %q has as many requests as it may: try again", name), 1}
+		return failure{"full", http.StatusServiceUnavailable, fmt.Sprintf("Plugin %q has as many requests as it may: try again", name), 1}
 	case errors.As(err, &open):
-		return failure{http.StatusServiceUnavailable, fmt.Sprintf("Plugin %q fails on every request: try again later", name), int(math.Ceil(open.RetryAfter.Seconds()))}
+		return failure{"unavailable", http.StatusServiceUnavailable, fmt.Sprintf("Plugin %q fails on every request: try again later", name), int(math.Ceil(open.RetryAfter.Seconds()))}
 	case errors.Is(err, errNotLoaded):
-		return failure{http.StatusServiceUnavailable, fmt.Sprintf("Plugin %q is not loaded", name), 10}
+		return failure{"unavailable", http.StatusServiceUnavailable, fmt.Sprintf("Plugin %q is not loaded", name), 10}
 	case errors.Is(err, wasm.ErrNoWorker), errors.Is(err, wasm.ErrDraining), errors.Is(err, wasm.ErrStopped):
-		return failure{http.StatusServiceUnavailable, fmt.Sprintf("Plugin %q is restarting: try again", name), 1}
+		return failure{"unavailable", http.StatusServiceUnavailable, fmt.Sprintf("Plugin %q is restarting: try again", name), 1}
 	case errors.Is(err, wasm.ErrTimeout):
-		return failure{status: http.StatusGatewayTimeout, detail: fmt.Sprintf("Plugin %q did not answer in time", name)}
+		return failure{kind: "timeout", status: http.StatusGatewayTimeout, detail: fmt.Sprintf("Plugin %q did not answer in time", name)}
 	case errors.As(err, &memory):
-		return failure{status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q was over its memory limit (id %s)", name, id)}
+		return failure{kind: "memory", status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q was over its memory limit (id %s)", name, id)}
 	case errors.As(err, &cpu):
-		return failure{status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q was over its CPU limit (id %s)", name, id)}
+		return failure{kind: "cpu", status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q was over its CPU limit (id %s)", name, id)}
 	case errors.As(err, &stack):
-		return failure{status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q was over its stack limit (id %s)", name, id)}
+		return failure{kind: "stack", status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q was over its stack limit (id %s)", name, id)}
 	case errors.As(err, &trap):
-		return failure{status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q failed (id %s)", name, id)}
+		return failure{kind: "trap", status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q failed (id %s)", name, id)}
 	case errors.As(err, &answer):
-		return failure{status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q gave an answer over its limit (id %s)", name, id)}
+		return failure{kind: "answer too large", status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q gave an answer over its limit (id %s)", name, id)}
 	case errors.As(err, &headers):
-		return failure{status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q gave headers over its limit (id %s)", name, id)}
+		return failure{kind: "answer too large", status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q gave headers over its limit (id %s)", name, id)}
 	}
-	return failure{status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q gave no answer (id %s)", name, id)}
+	kind := "no answer"
+	if errors.Is(err, wasm.ErrAborted) {
+		kind = "aborted"
+	}
+	return failure{kind: kind, status: http.StatusBadGateway, detail: fmt.Sprintf("Plugin %q gave no answer (id %s)", name, id)}
 }
 
 // fail answers a request that has no answer yet.

@@ -14,42 +14,7 @@ func endSpan(span *trace.Span, err error) {
 		return
 	}
 	if err != nil && !errors.Is(err, wasm.ErrGone) {
-		span.Fail(fault(err), "")
+		span.Fail(classify(err, "", "").kind, "")
 	}
 	span.End()
-}
-
-// fault is a failure of a plugin in a word.
-func fault(err error) string {
-	var trap *wasm.TrapError
-	var open *wasm.OpenError
-	var memory *wasm.MemoryError
-	var cpu *wasm.CPUError
-	var stack *wasm.StackError
-	var big *wasm.LimitError
-	var answer *wasm.AnswerError
-	var headers *wasm.HeadersError
-	switch {
-	case errors.As(err, &memory):
-		return "memory"
-	case errors.As(err, &cpu):
-		return "cpu"
-	case errors.As(err, &stack):
-		return "stack"
-	case errors.As(err, &trap):
-		return "trap"
-	case errors.As(err, &answer), errors.As(err, &headers):
-		return "answer too large"
-	case errors.As(err, &big), errors.Is(err, errHeadTooLarge), errors.Is(err, errBadBody), errors.Is(err, errLeft):
-		return "request"
-	case errors.Is(err, wasm.ErrTimeout):
-		return "timeout"
-	case errors.Is(err, wasm.ErrFull):
-		return "full"
-	case errors.As(err, &open), errors.Is(err, wasm.ErrNoWorker), errors.Is(err, wasm.ErrStopped):
-		return "unavailable"
-	case errors.Is(err, wasm.ErrAborted):
-		return "aborted"
-	}
-	return "no answer"
 }

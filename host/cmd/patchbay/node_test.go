@@ -1,0 +1,270 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"golang.org/x/sys/unix"
+
+	"github.com/patchbay-run/patchbay/host/internal/guesttest"
+)
+
+// node is a server that may be replaced: its process is the one whose number is in the pid file.
+type node struct {
+	*testing.T
+	dir, program, config string
+	public, admin        string // addresses
+	first                *exec.Cmd
+}
+
+// install makes a folder with a program, a configuration and nothing that runs. server is more keys of that section, one a line.
+func install(t *testing.T, server string) *node {
+	t.Helper()
+	// Processes whose parent has ended become ours, so that somebody waits for them.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	n := &node{T: t, dir: t.TempDir(), public: freeAddr(t), admin: freeAddr(t)}
+	n.program, n.config = filepath.Join(n.dir, "patchbay"), filepath.Join(n.dir, "host.yaml")
+	program, err := exec.LookPath("patchbay")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(program, n.program); err != nil {
+		t.Fatal(err)
+	}
+	n.configure(server)
+	return n
+}
+
+func (n *node) configure(server string) {
+	n.Helper()
+	n.write(n.config, fmt.Sprintf(`
+server:
+  listen: %s
+  %s
+admin: {listen: %s}
+cache_dir: %q
+demo: {token_gap: 20ms}
+upstreams:
+  gpustack: {endpoints: ["demo:gpustack"], private: true}
+plugins:
+  - name: inference
+    source: %q
+    routes: ["POST /api/inference/infer", "POST /api/inference/stream"]
+    limits: {cpu: 10s}
+    grant: {fetch: [{upstream: gpustack, methods: [POST], paths: [/v1/chat/completions]}]}
+    config: {endpoint: "upstream://gpustack"}
+`, n.public, strings.ReplaceAll(server, "\n", "\n  "), n.admin, filepath.Join(guesttest.Cache(n), "server"),
+		guesttest.Build(n, filepath.Join(guesttest.Root(), "plugins", "inference"))))
+}
+
+// write replaces a file in one step.
+func (n *node) write(path, text string) {
+	n.Helper()
+	if err := os.WriteFile(path+".new", []byte(text), 0o700); err != nil {
+		n.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		n.Fatal(err)
+	}
+}
+
+// start runs the program, by way of a command when there is one, and waits until it serves.
+func (n *node) start(environ []string, files []*os.File, by ...string) {
+	n.Helper()
+	log, err := os.Create(filepath.Join(n.dir, "log")) // a file, so that new processes have it too
+	if err != nil {
+		n.Fatal(err)
+	}
+	defer log.Close()
+	args := append(by, n.program, "serve", "--config", n.config, "--pid-file", filepath.Join(n.dir, "pid"))
+	n.first = exec.Command(args[0], args[1:]...)
+	// testscript leaves its programs no folder in their own names.
+	n.first.Env = append(environ, "PATH="+n.dir+":"+os.Getenv("PATH"))
+	n.first.Stdout, n.first.Stderr, n.first.ExtraFiles = log, log, files
+	if err := n.first.Start(); err != nil {
+		n.Fatal(err)
+	}
+	n.Cleanup(func() {
+		_ = n.first.Process.Kill()
+		if pid := n.pid(); pid > 0 {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			_, _ = unix.Wait4(pid, nil, 0, nil)
+		}
+		if n.Failed() {
+			n.Log(n.log())
+		}
+	})
+	n.until("it serves", func() bool { return n.pid() > 0 })
+}
+
+func (n *node) log() string {
+	b, _ := os.ReadFile(filepath.Join(n.dir, "log"))
+	return string(b)
+}
+
+// pid is who serves; 0 is nobody.
+func (n *node) pid() int {
+	b, _ := os.ReadFile(filepath.Join(n.dir, "pid"))
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+	return pid
+}
+
+func (n *node) signal(s syscall.Signal) int {
+	n.Helper()
+	pid := n.pid()
+	if pid == 0 {
+		n.Fatal("nobody serves")
+	}
+	if err := syscall.Kill(pid, s); err != nil {
+		n.Fatal(err)
+	}
+	return pid
+}
+
+func (n *node) until(what string, is func() bool) {
+	n.Helper()
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			n.Fatalf("not within a minute: %s", what)
+		}
+	}
+}
+
+// says waits for a line of the log.
+func (n *node) says(text string) {
+	n.Helper()
+	n.until("the log says "+text, func() bool { return strings.Contains(n.log(), text) })
+}
+
+// ended waits for a process, and gives its exit code; -1 when another process has read it, the one that started it.
+func (n *node) ended(pid int) int {
+	n.Helper()
+	if pid == n.first.Process.Pid {
+		var exit *exec.ExitError
+		if err := n.first.Wait(); err != nil && !errors.As(err, &exit) {
+			n.Fatal(err)
+		}
+		return n.first.ProcessState.ExitCode()
+	}
+	code := -1
+	n.until(fmt.Sprint("process ", pid, " ends"), func() bool {
+		var status unix.WaitStatus
+		got, _ := unix.Wait4(pid, &status, unix.WNOHANG, nil)
+		if got == pid {
+			code = status.ExitStatus()
+		}
+		return got == pid || syscall.Kill(pid, 0) != nil
+	})
+	return code
+}
+
+// replace has the program replaced, and gives the number of the process that goes.
+func (n *node) replace() int {
+	n.Helper()
+	const told = "the new process serves"
+	times := strings.Count(n.log(), told)
+	old := n.signal(syscall.SIGUSR2)
+	n.until("a new process serves", func() bool {
+		now := n.pid()
+		return now != old && now > 0 && strings.Count(n.log(), told) > times
+	})
+	return old
+}
+
+// get asks on a connection of its own.
+func (n *node) get(path string) (status int, body string, last bool) {
+	n.Helper()
+	c, err := net.Dial("tcp", n.public)
+	if err != nil {
+		n.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path)
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		n.Fatal(err)
+	}
+	b, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b), resp.Close
+}
+
+const chatRequest = `{"model":"demo-chat","messages":[{"role":"user","content":"tell me about the weather in the mountains"}]}`
+
+// slowly makes a stream last about ten seconds: longer than what a test does meanwhile.
+const slowly = "PATCHBAY_DEMO__TOKEN_GAP=60ms"
+
+// stream begins a chat, and returns when its first event is there; rest gives the others.
+func (n *node) stream() (rest func() (string, error)) {
+	n.Helper()
+	c, err := net.Dial("tcp", n.public)
+	if err != nil {
+		n.Fatal(err)
+	}
+	_, _ = fmt.Fprintf(c, "POST /api/inference/stream HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(chatRequest), chatRequest)
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		n.Fatal(err)
+	}
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(resp.Body, first); err != nil || resp.StatusCode != 200 {
+		n.Fatal(resp.Status, err)
+	}
+	return func() (string, error) {
+		defer c.Close()
+		b, err := io.ReadAll(resp.Body)
+		return string(first) + string(b), err
+	}
+}
+
+// whole fails for a stream that was cut.
+func (n *node) whole(rest func() (string, error)) {
+	n.Helper()
+	if text, err := rest(); err != nil || !strings.Contains(text, "[DONE]") {
+		n.Errorf("a stream ended with %v and %q", err, text[max(0, len(text)-200):])
+	}
+}
+
+// feed subscribes; gone gives the code that it was closed with.
+func (n *node) feed() (gone chan int) {
+	n.Helper()
+	c, _, err := websocket.DefaultDialer.Dial("ws://"+n.public+"/api/live", nil)
+	if err != nil {
+		n.Fatal(err)
+	}
+	if _, _, err := c.ReadMessage(); err != nil {
+		n.Fatal(err)
+	}
+	gone = make(chan int, 1)
+	go func() {
+		defer c.Close()
+		for {
+			if _, _, err := c.ReadMessage(); err != nil {
+				var e *websocket.CloseError
+				code := 0
+				if errors.As(err, &e) {
+					code = e.Code
+				}
+				gone <- code
+				return
+			}
+		}
+	}()
+	return gone
+}
