@@ -91,9 +91,10 @@ $(LINTER):
 fmt: ## format the Go files
 	gofmt -s -w host plugins sdk web
 
-bench: ## every benchmark; BENCH=Name, BENCHTIME=1s
+bench: ## every benchmark, and a route beside 100 health calls a second; BENCH=Name, BENCHTIME=1s
 	@go test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem \
 		$$(grep -rl --include='*_test.go' --exclude-dir=peers '^func Benchmark' host sdk plugins | xargs -n 1 dirname | sort -u | sed 's|^|./|')
+	$(if $(filter .,$(BENCH)),@go run ./host/bench -rounds 2 -section health)
 
 bench-server: ## a route beside 100 health calls a second, and the users that are carried beside those that are said
 	@go run ./host/bench -rounds $(ROUNDS) -section health,capacity
