@@ -23,16 +23,19 @@ type backend struct {
 	status          atomic.Int64 // 0 is 200
 	conns           atomic.Int64 // open
 	handle          http.HandlerFunc
+	listen          func(addr string) (net.Listener, error)
 	server          *http.Server
 }
 
 func newBackend(t testing.TB, name string, handle http.HandlerFunc) *backend {
 	t.Helper()
-	b := &backend{name: name, addr: "127.0.0.1:0", handle: handle}
+	b := &backend{name: name, addr: "127.0.0.1:0", handle: handle, listen: listenTCP}
 	b.start(t)
 	t.Cleanup(b.kill)
 	return b
 }
+
+func listenTCP(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
 
 func backends(t testing.TB, names string) (all []*backend) {
 	t.Helper()
@@ -44,11 +47,13 @@ func backends(t testing.TB, names string) (all []*backend) {
 
 func (b *backend) start(t testing.TB) {
 	t.Helper()
-	l, err := net.Listen("tcp", b.addr)
+	l, err := b.listen(b.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.addr = l.Addr().String()
+	if l.Addr().Network() == "tcp" {
+		b.addr = l.Addr().String()
+	}
 	b.url = "http://" + b.addr
 	b.server = &http.Server{Handler: b, ConnState: func(_ net.Conn, s http.ConnState) {
 		switch s {

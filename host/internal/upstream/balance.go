@@ -95,15 +95,16 @@ func lighter(a, b candidate, now time.Time) *member {
 	return a.member
 }
 
-// muchSlower says whether a took more than twice as long as b of late, and so much longer that it matters.
+// muchSlower says whether a took more than twice as long as b of late, and so much longer that it matters. Only a needs calls enough to
+// be judged: a b of which little is known is tried, and no sooner than it has nothing to do. One whose latest call failed is quick perhaps because it fails.
 func muchSlower(a, b *record, now time.Time) bool {
-	const matters = 10 * time.Millisecond
-	slow, ok := a.headLatency(now)
-	if !ok || slow <= matters {
+	const enough, matters = 3, 10 * time.Millisecond
+	slow, calls, _ := a.recent(now)
+	if calls < enough || slow <= matters {
 		return false
 	}
-	quick, ok := b.headLatency(now)
-	return ok && slow > 2*quick+matters
+	quick, _, failing := b.recent(now)
+	return !failing && slow > 2*quick+matters
 }
 
 // stuck chooses by rendezvous hashing (D. Thaler and C. Ravishankar, 1998) with weights: of the calls of a key

@@ -1,6 +1,9 @@
 package upstream
 
-import "context"
+import (
+	"context"
+	"net"
+)
 
 // CheckAddress lets the table test try addresses that no test may dial.
 var CheckAddress = checkAddress
@@ -15,3 +18,16 @@ func (u *Upstream) Check(ctx context.Context) error {
 
 // RetryAfter reads headers at a given time.
 var RetryAfter = retryAfter
+
+// Dial opens the pool's connections elsewhere: in a bubble of testing/synctest there are no sockets.
+func (p *Pool) Dial(dial func(addr string) (net.Conn, error)) {
+	p.transport.DialContext = func(ctx context.Context, _, addr string) (net.Conn, error) {
+		raw, err := dial(addr)
+		if err != nil {
+			return nil, err
+		}
+		c := ctx.Value(dialKey{}).(*conn)
+		c.Conn = raw
+		return c, nil
+	}
+}

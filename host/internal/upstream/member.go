@@ -91,11 +91,11 @@ func (r *record) latencyLocked(now time.Time) time.Duration {
 	return time.Duration(float64(r.latency) * math.Exp2(-float64(age)/float64(halfLife)))
 }
 
-// headLatency is ok when there are calls enough behind it to mean something.
-func (r *record) headLatency(now time.Time) (latency time.Duration, ok bool) {
+// recent is how long calls took of late until their head, how many there have been, and whether the latest that says anything failed.
+func (r *record) recent(now time.Time) (latency time.Duration, calls uint64, failing bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.latencyLocked(now), r.calls >= 3
+	return r.latencyLocked(now), r.calls, r.streak > 0
 }
 
 // verdict is what a call says of the endpoint it was sent to.

@@ -1,0 +1,108 @@
+package upstream_test
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/upstream"
+)
+
+// memory is a network without sockets, in a bubble whose clock stands still while anybody is at work: however slow the machine, a call
+// takes exactly as long as its server sleeps.
+type memory struct {
+	mu        sync.Mutex
+	listening map[string]*pipes
+}
+
+func inBubble(t *testing.T, test func(t *testing.T, m *memory)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { test(t, &memory{listening: map[string]*pipes{}}) })
+}
+
+func (m *memory) listen(addr string) (net.Listener, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+	m.listening[addr] = p
+	return p, nil
+}
+
+func (m *memory) dial(addr string) (net.Conn, error) {
+	m.mu.Lock()
+	p := m.listening[addr]
+	m.mu.Unlock()
+	if p == nil {
+		return nil, errors.New("nobody listens")
+	}
+	ours, theirs := net.Pipe()
+	select {
+	case p.conns <- theirs:
+		return ours, nil
+	case <-p.done:
+		return nil, errors.New("nobody listens any more")
+	}
+}
+
+// backends is the function of this name, at addresses that are always the same.
+func (m *memory) backends(t *testing.T, names string) (all []*backend) {
+	t.Helper()
+	for _, name := range names {
+		b := &backend{name: string(name), addr: string(name) + ".test:80", listen: m.listen}
+		b.start(t)
+		t.Cleanup(b.kill)
+		all = append(all, b)
+	}
+	return all
+}
+
+// server is newServer, without the server.
+func (m *memory) server(t *testing.T, h http.HandlerFunc) (url string) {
+	t.Helper()
+	all := m.backends(t, "s")
+	all[0].handle = h
+	return all[0].url
+}
+
+// upstream is newUpstream.
+func (m *memory) upstream(t *testing.T, change func(*config.Upstream), urls ...string) (*upstream.Set, *upstream.Upstream) {
+	t.Helper()
+	set, u := newUpstream(t, change, urls...)
+	u.Pool().Dial(m.dial)
+	return set, u
+}
+
+// pool is newPool.
+func (m *memory) pool(t *testing.T, change func(*config.Client)) *upstream.Pool {
+	t.Helper()
+	p := newPool(t, change)
+	p.Dial(m.dial)
+	return p
+}
+
+// pipes listens for the ends of pipes.
+type pipes struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error {
+	p.once.Do(func() { close(p.done) })
+	return nil
+}
+
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
