@@ -3,9 +3,12 @@ package upstream_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -29,10 +32,19 @@ type backend struct {
 
 func newBackend(t testing.TB, name string, handle http.HandlerFunc) *backend {
 	t.Helper()
-	b := &backend{name: name, addr: "127.0.0.1:0", handle: handle, listen: listenTCP}
+	b := &backend{name: name, addr: ownAddress(), handle: handle, listen: listenTCP}
 	b.start(t)
 	t.Cleanup(b.kill)
 	return b
+}
+
+// ownAddress is one that nobody else listens on, where there are such: the port of a backend that died stays its own, as no connection begins
+// at another address of this machine than 127.0.0.1.
+func ownAddress() string {
+	if runtime.GOOS != "linux" {
+		return "127.0.0.1:0"
+	}
+	return fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(254), rand.IntN(255), 1+rand.IntN(254))
 }
 
 func listenTCP(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
@@ -47,10 +59,12 @@ func backends(t testing.TB, names string) (all []*backend) {
 
 func (b *backend) start(t testing.TB) {
 	t.Helper()
-	l, err := b.listen(b.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var l net.Listener
+	eventually(t, b.addr+" is free", func() (ok bool) {
+		var err error
+		l, err = b.listen(b.addr)
+		return err == nil
+	})
 	if l.Addr().Network() == "tcp" {
 		b.addr = l.Addr().String()
 	}
@@ -89,6 +103,7 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func entry(change func(*config.Upstream), urls ...string) config.Upstream {
 	c := config.DefaultUpstream()
 	c.Private, c.Endpoints = true, addresses(urls...)
+	c.Health.Timeout = patience
 	if change != nil {
 		change(&c)
 	}

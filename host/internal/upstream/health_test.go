@@ -137,10 +137,12 @@ func TestEjection(t *testing.T) {
 }
 
 // TestEjectionDoubles lets an endpoint fail each time it comes back.
-func TestEjectionDoubles(t *testing.T) {
+func TestEjectionDoubles(t *testing.T) { inBubble(t, testEjectionDoubles) }
+
+func testEjectionDoubles(t *testing.T, m *memory) {
 	const base, most = 50 * time.Millisecond, 175 * time.Millisecond
-	all := backends(t, "ab")
-	set, u := newUpstream(t, func(c *config.Upstream) {
+	all := m.backends(t, "ab")
+	set, u := m.upstream(t, func(c *config.Upstream) {
 		quick(c)
 		c.Health.Ejection, c.Health.MaxEjection = base, most
 		c.Breaker.FailureRate = 0
@@ -148,23 +150,23 @@ func TestEjectionDoubles(t *testing.T) {
 	all[0].kill()
 	var lengths []time.Duration
 	for len(lengths) < 6 {
+		time.Sleep(time.Millisecond)
 		mustAsk(t, u)
 		if e := of(t, set, all[0]); e.Ejections > uint64(len(lengths)) && e.State == upstream.StateEjected {
 			lengths = append(lengths, time.Until(e.EjectedUntil))
 		}
 	}
-	if lengths[0] > base || slices.Max(lengths) > most {
-		t.Errorf("left out for %v, want %v at first and never over %v", lengths, base, most)
-	}
-	if slices.Max(lengths[:2]) > 2*base || slices.Max(lengths[2:]) <= 2*base {
-		t.Errorf("left out for %v, want each twice as long as the one before", lengths)
+	if want := []time.Duration{base, 2 * base, most, most, most, most}; !slices.Equal(lengths, want) {
+		t.Errorf("left out for %v, want %v", lengths, want)
 	}
 }
 
 // TestCallersDoNotCostAnEndpoint gives up on calls; the endpoint is not to blame.
-func TestCallersDoNotCostAnEndpoint(t *testing.T) {
-	all := backends(t, "ab")
-	set, u := newUpstream(t, func(c *config.Upstream) { c.Breaker.MinCalls = 1 }, urls(all)...)
+func TestCallersDoNotCostAnEndpoint(t *testing.T) { inBubble(t, testCallersDoNotCostAnEndpoint) }
+
+func testCallersDoNotCostAnEndpoint(t *testing.T, m *memory) {
+	all := m.backends(t, "ab")
+	set, u := m.upstream(t, func(c *config.Upstream) { c.Breaker.MinCalls = 1 }, urls(all)...)
 	for _, b := range all {
 		b.delay.Store(int64(300 * time.Millisecond))
 	}
@@ -251,7 +253,7 @@ func TestReloadKeepsWhatIsKnown(t *testing.T) {
 	watched := func(interval time.Duration) config.Upstream {
 		return entry(func(c *config.Upstream) {
 			c.Health.Path, c.Health.Failures, c.Health.Interval = "/healthz", 2, interval
-			c.Endpoints[1].Metrics, c.Queue.Interval = metrics.URL, interval
+			c.Endpoints[1].Metrics, c.Queue.Interval = metrics.URL, time.Hour
 		}, a.url, b.url)
 	}
 	set, err := upstream.New(client(nil), map[string]config.Upstream{"up": watched(10 * time.Millisecond)}, nil)
@@ -398,30 +400,32 @@ func TestLeavingEndpointDrains(t *testing.T) {
 		}
 	}
 	a, b := newBackend(t, "a", slow("a")), newBackend(t, "b", slow("b"))
-	long := func(c *config.Upstream) { c.IdleTimeout = time.Hour } // nothing closes by itself
+	// Nothing closes by itself, and a session says who answers.
+	long := func(c *config.Upstream) { c.IdleTimeout, c.Sticky = time.Hour, "session" }
 	set, u := newUpstream(t, long, a.url, b.url)
-	for range 50 {
-		mustAsk(t, u)
+	session := map[string]string{}
+	for i := 0; i < 50 || len(session) < 2; i++ {
+		s := fmt.Sprint(i)
+		session[mustAsk(t, u, "Session", s)] = s
 	}
 	streams := map[string]*http.Response{}
-	for len(streams) < 2 {
+	for name, s := range session {
 		to, _ := u.URL("/", "")
 		req := get(t, t.Context(), to.String())
 		req.Header.Set("Wait", "1")
+		req.Header.Set("Session", s)
 		resp, err := u.Do(req, local)
 		if err != nil {
 			t.Fatal(err)
 		}
-		name := make([]byte, 1)
-		io.ReadFull(resp.Body, name)
-		if streams[string(name)] != nil {
-			resp.Body.Close()
-			continue
+		who := make([]byte, 1)
+		if _, err := io.ReadFull(resp.Body, who); err != nil || string(who) != name {
+			t.Fatalf("%s answered session %s: %v", who, s, err)
 		}
-		streams[string(name)] = resp
+		streams[name] = resp
 	}
-	for idle := map[string]bool{}; len(idle) < 2; { // beside the streams
-		idle[mustAsk(t, u)] = true
+	for _, s := range session { // beside the streams
+		mustAsk(t, u, "Session", s)
 	}
 	next, err := set.Reload(client(nil), map[string]config.Upstream{"up": entry(long, b.url)})
 	if err != nil {
@@ -437,7 +441,8 @@ func TestLeavingEndpointDrains(t *testing.T) {
 			t.Fatal("a was asked, which left")
 		}
 	}
-	for mustAsk(t, u) != "a" { // a late call of whoever still has the old set
+	if who := mustAsk(t, u, "Session", session["a"]); who != "a" { // a late call of whoever still has the old set
+		t.Errorf("%s answered", who)
 	}
 	eventually(t, "the late call's connection closes", func() bool { return a.conns.Load() == 1 })
 	close(finish)

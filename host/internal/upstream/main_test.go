@@ -52,6 +52,11 @@ func newServer(t testing.TB, h http.HandlerFunc) *httptest.Server {
 	return s
 }
 
+// serverURL starts servers, and tells where.
+func serverURL(t testing.TB) func(http.HandlerFunc) string {
+	return func(h http.HandlerFunc) string { return newServer(t, h).URL }
+}
+
 func hello(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }
 
 func get(t testing.TB, ctx context.Context, url string) *http.Request {
@@ -97,9 +102,9 @@ func mustFetch(t testing.TB, p *upstream.Pool, url string, pol upstream.Policy) 
 // eventually waits for what another goroutine brings about.
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !cond(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !cond(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("not within 20 s: %s", what)
+			t.Fatalf("not within a minute: %s", what)
 		}
 	}
 }
@@ -128,6 +133,21 @@ func rawServer(t testing.TB, serve func(n int, c net.Conn)) (url string) {
 	}()
 	t.Cleanup(func() { l.Close(); <-done })
 	return "http://" + l.Addr().String()
+}
+
+// nobody is an address that refuses connections until the test is over: a connection that is open has its port.
+func nobody(t testing.TB) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close(); l.Close() })
+	return c.LocalAddr().String()
 }
 
 // addresses lists URLs, as a configuration may.

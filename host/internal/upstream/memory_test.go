@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/patchbay-run/patchbay/host/internal/config"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
@@ -21,7 +22,10 @@ type memory struct {
 
 func inBubble(t *testing.T, test func(t *testing.T, m *memory)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { test(t, &memory{listening: map[string]*pipes{}}) })
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { time.Sleep(time.Minute) }) // after all others: handlers that sleep come to their end
+		test(t, &memory{listening: map[string]*pipes{}})
+	})
 }
 
 func (m *memory) listen(addr string) (net.Listener, error) {
@@ -52,20 +56,18 @@ func (m *memory) dial(addr string) (net.Conn, error) {
 func (m *memory) backends(t *testing.T, names string) (all []*backend) {
 	t.Helper()
 	for _, name := range names {
-		b := &backend{name: string(name), addr: string(name) + ".test:80", listen: m.listen}
-		b.start(t)
-		t.Cleanup(b.kill)
-		all = append(all, b)
+		all = append(all, m.backend(t, string(name), nil))
 	}
 	return all
 }
 
-// server is newServer, without the server.
-func (m *memory) server(t *testing.T, h http.HandlerFunc) (url string) {
+// backend is newBackend.
+func (m *memory) backend(t *testing.T, name string, handle http.HandlerFunc) *backend {
 	t.Helper()
-	all := m.backends(t, "s")
-	all[0].handle = h
-	return all[0].url
+	b := &backend{name: name, addr: name + ".test:80", handle: handle, listen: m.listen}
+	b.start(t)
+	t.Cleanup(b.kill)
+	return b
 }
 
 // upstream is newUpstream.

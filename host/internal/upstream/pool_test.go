@@ -25,9 +25,10 @@ type gate struct {
 	seen []string // paths, in the order of their arrival
 }
 
-func newGate(t *testing.T) *gate {
+// newGate makes one where serve begins to listen.
+func newGate(serve func(http.HandlerFunc) (url string)) *gate {
 	g := &gate{open: make(chan struct{})}
-	g.url = newServer(t, func(w http.ResponseWriter, r *http.Request) {
+	g.url = serve(func(w http.ResponseWriter, r *http.Request) {
 		g.mu.Lock()
 		g.seen = append(g.seen, r.URL.Path)
 		g.mu.Unlock()
@@ -36,7 +37,7 @@ func newGate(t *testing.T) *gate {
 		case <-r.Context().Done():
 		}
 		hello(w, r)
-	}).URL
+	})
 	return g
 }
 
@@ -57,7 +58,7 @@ func TestQueueIsInOrder(t *testing.T) {
 		hello(w, r)
 	}
 	urls := []string{newServer(t, serve).URL, newServer(t, serve).URL}
-	g := newGate(t)
+	g := newGate(serverURL(t))
 	var all sync.WaitGroup
 	all.Go(func() { mustFetch(t, p, g.url, local) })
 	eventually(t, "the place is taken", func() bool { return len(g.arrived()) == 1 })
@@ -79,7 +80,7 @@ func TestQueueIsInOrder(t *testing.T) {
 // TestQueueHandsConnectionsOn serves a queue for one host from the connections that are there.
 func TestQueueHandsConnectionsOn(t *testing.T) {
 	p := newPool(t, func(c *config.Client) { c.MaxConns = 2 })
-	g := newGate(t)
+	g := newGate(serverURL(t))
 	var all sync.WaitGroup
 	for range 40 {
 		all.Go(func() { mustFetch(t, p, g.url, local) })
@@ -106,9 +107,11 @@ func TestContextThatHasEnded(t *testing.T) {
 	}
 }
 
-func TestPoolTimeout(t *testing.T) {
-	p := newPool(t, func(c *config.Client) { c.MaxConns = 1 })
-	g := newGate(t)
+func TestPoolTimeout(t *testing.T) { inBubble(t, testPoolTimeout) }
+
+func testPoolTimeout(t *testing.T, m *memory) {
+	p := m.pool(t, func(c *config.Client) { c.MaxConns = 1 })
+	g := newGate(func(h http.HandlerFunc) string { return m.backend(t, "gate", h).url })
 	var all sync.WaitGroup
 	all.Go(func() { mustFetch(t, p, g.url+"/first", local) })
 	eventually(t, "the place is taken", func() bool { return len(g.arrived()) == 1 })
@@ -203,7 +206,7 @@ func TestIdleMakesRoom(t *testing.T) {
 
 func TestMaxIdleConns(t *testing.T) {
 	p := newPool(t, func(c *config.Client) { c.MaxIdleConns = 2 })
-	g := newGate(t)
+	g := newGate(serverURL(t))
 	var all sync.WaitGroup
 	for range 5 {
 		all.Go(func() { mustFetch(t, p, g.url, local) })

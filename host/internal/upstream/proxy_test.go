@@ -67,7 +67,7 @@ func proxied(t *testing.T, endpoint, proxy string, private bool, connect time.Du
 	t.Helper()
 	set, err := upstream.New(client(nil), map[string]config.Upstream{"far": {
 		Endpoints: addresses(endpoint), Proxy: proxy, Private: private, MaxConns: 2,
-		IdleTimeout: time.Minute, ConnectTimeout: connect, ResponseTimeout: 10 * time.Second, ChunkTimeout: 10 * time.Second,
+		IdleTimeout: time.Minute, ConnectTimeout: connect, ResponseTimeout: patience, ChunkTimeout: patience,
 	}}, nil, opts...)
 	if err != nil {
 		t.Fatal(err)
@@ -216,6 +216,7 @@ func TestChecksGoThroughTheProxy(t *testing.T) {
 				far := config.DefaultUpstream()
 				far.Endpoints = []config.Endpoint{{URL: c.origin + "/base", Metrics: c.origin + "/metrics"}}
 				far.Proxy, far.Private, far.Health.Path, far.Health.Failures = proxy, private, "/healthz", 1
+				far.Health.Timeout = patience
 				far.Queue = config.Queue{Metric: "waiting", Interval: time.Minute}
 				set, err := upstream.New(client(nil), map[string]config.Upstream{"far": far}, nil, upstream.Roots(roots))
 				if err != nil {

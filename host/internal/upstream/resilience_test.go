@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -17,9 +16,11 @@ import (
 )
 
 // TestBreaker opens, half-opens and closes the breaker of an upstream that fails and heals.
-func TestBreaker(t *testing.T) {
-	b := newBackend(t, "b", nil)
-	set, u := newUpstream(t, func(c *config.Upstream) {
+func TestBreaker(t *testing.T) { inBubble(t, testBreaker) }
+
+func testBreaker(t *testing.T, m *memory) {
+	b := m.backend(t, "b", nil)
+	set, u := m.upstream(t, func(c *config.Upstream) {
 		c.Retry.Max = 0
 		c.Breaker = config.Breaker{FailureRate: 0.5, MinCalls: 10, Window: time.Minute, Open: 100 * time.Millisecond, Trials: 2}
 	}, b.url)
@@ -174,9 +175,14 @@ func TestBreakerGoesOn(t *testing.T) {
 
 // answers is a server that gives the statuses in turn, and then 200.
 func answers(t *testing.T, retryAfter string, statuses ...int) (*backend, *[]time.Time) {
+	h, times := answering(retryAfter, statuses...)
+	return newBackend(t, "b", h), times
+}
+
+func answering(retryAfter string, statuses ...int) (http.HandlerFunc, *[]time.Time) {
 	var mu sync.Mutex
 	var times []time.Time
-	b := newBackend(t, "b", func(w http.ResponseWriter, r *http.Request) {
+	return func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
 		times = append(times, time.Now())
@@ -190,8 +196,7 @@ func answers(t *testing.T, retryAfter string, statuses ...int) (*backend, *[]tim
 			return
 		}
 		io.WriteString(w, "fine")
-	})
-	return b, &times
+	}, &times
 }
 
 func TestWhatIsRetried(t *testing.T) {
@@ -296,17 +301,19 @@ func TestNoTimeToWait(t *testing.T) {
 		"a back-off that may pass it":          {"", 2 * time.Second, 0, 2100 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b, _ := answers(t, c.after, 503)
-			_, u := newUpstream(t, func(u *config.Upstream) {
-				u.Retry.Delay, u.Retry.MaxWait = max(c.delay, time.Millisecond), c.maxWait
-				u.Retry.MaxDelay = time.Minute
-			}, b.url)
-			ctx, cancel := context.WithTimeout(t.Context(), c.deadline)
-			defer cancel()
-			if status, _, err := ask(ctx, u, http.MethodGet, ""); status != 503 || err != nil || b.hits.Load() != 1 {
-				t.Errorf("status %d, %v after %d calls, want the answer itself", status, err, b.hits.Load())
-			}
+			inBubble(t, func(t *testing.T, m *memory) {
+				h, _ := answering(c.after, 503)
+				b := m.backend(t, "b", h)
+				_, u := m.upstream(t, func(u *config.Upstream) {
+					u.Retry.Delay, u.Retry.MaxWait = max(c.delay, time.Millisecond), c.maxWait
+					u.Retry.MaxDelay = time.Minute
+				}, b.url)
+				ctx, cancel := context.WithTimeout(t.Context(), c.deadline)
+				defer cancel()
+				if status, _, err := ask(ctx, u, http.MethodGet, ""); status != 503 || err != nil || b.hits.Load() != 1 {
+					t.Errorf("status %d, %v after %d calls, want the answer itself", status, err, b.hits.Load())
+				}
+			})
 		})
 	}
 }
@@ -403,12 +410,7 @@ func TestCancelWhileWaitingToRetry(t *testing.T) {
 // TestUnreachableIsNotSent sends chats to an upstream one of whose endpoints is not there.
 func TestUnreachableIsNotSent(t *testing.T) {
 	b := newBackend(t, "b", func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := "http://" + l.Addr().String()
-	l.Close()
+	nobody := "http://" + nobody(t)
 	set, u := newUpstream(t, func(c *config.Upstream) { c.Retry.Max, c.Health.Failures = 0, 0 }, nobody, b.url)
 	for range 40 {
 		if status, body, err := ask(t.Context(), u, http.MethodPost, "the prompt"); status != 200 || body != "the prompt" || err != nil {
@@ -478,7 +480,7 @@ func TestRedialFails(t *testing.T) {
 }
 
 func TestMaxWaiting(t *testing.T) {
-	g := newGate(t)
+	g := newGate(serverURL(t))
 	p := newPool(t, func(c *config.Client) { c.MaxConns, c.MaxWaiting = 1, 2 })
 	var all sync.WaitGroup
 	for range 3 {
@@ -534,8 +536,8 @@ func TestTimeoutHeader(t *testing.T) {
 }
 
 func TestTrafficAndDials(t *testing.T) {
-	b := newBackend(t, "b", nil)
-	set, u := newUpstream(t, nil, strings.Replace(b.url, "127.0.0.1", "localhost", 1))
+	local := func(url string) string { return strings.Replace(url, "127.0.0.1", "localhost", 1) }
+	set, u := newUpstream(t, nil, local(newServer(t, hello).URL))
 	mustAsk(t, u)
 	s := set.Stats()[1]
 	e := s.Upstream.Endpoints[0]
@@ -548,12 +550,12 @@ func TestTrafficAndDials(t *testing.T) {
 	if e.Open != 1 || e.Idle != 1 || e.HeadMillis <= 0 || e.Dials != 1 || e.DialErrors != 0 {
 		t.Errorf("%+v", e)
 	}
-	b.kill()
+	set, u = newUpstream(t, nil, local("http://"+nobody(t)))
 	if _, _, err := ask(t.Context(), u, http.MethodPost, ""); !errors.Is(err, upstream.ErrConnect) {
 		t.Fatal(err)
 	}
 	s = set.Stats()[1]
-	if e = s.Upstream.Endpoints[0]; e.Dials != s.Dials || e.DialErrors != s.DialErrors || e.DialErrors == 0 || e.Dials != e.DialErrors+1 {
+	if e = s.Upstream.Endpoints[0]; e.Dials != s.Dials || e.DialErrors != s.DialErrors || e.DialErrors == 0 || e.Dials != e.DialErrors {
 		t.Errorf("dials %d and %d, failed ones %d and %d", s.Dials, e.Dials, s.DialErrors, e.DialErrors)
 	}
 }

@@ -103,7 +103,7 @@ func TestReload(t *testing.T) {
 
 // TestCloseLetsCallsFinish closes the set under calls that run and calls that wait.
 func TestCloseLetsCallsFinish(t *testing.T) {
-	g := newGate(t)
+	g := newGate(serverURL(t))
 	set, err := upstream.New(client(func(c *config.Client) { c.MaxConns = 2 }), nil, nil)
 	if err != nil {
 		t.Fatal(err)
