@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -65,7 +66,9 @@ func count(t *testing.T, text string) (lines, lost int64) {
 	return lines, lost
 }
 
-func TestEveryLineArrives(t *testing.T) {
+func TestEveryLineArrives(t *testing.T) { synctest.Test(t, testEveryLineArrives) } // so that the second that Close waits is never over before the work
+
+func testEveryLineArrives(t *testing.T) {
 	var r reader
 	l := logs.New(&r, settings("json"))
 	var all sync.WaitGroup
@@ -109,7 +112,9 @@ func TestReaderThatHangs(t *testing.T) {
 		}
 	}
 	l.Info("it goes on")
-	l.Close()
+	for range 30 { // each waits for a second at most
+		l.Close()
+	}
 	lines, lost := count(t, r.String())
 	if lost != dropped || lines != n+2-dropped {
 		t.Errorf("%d lines arrived and %d are said to be lost; want %d and %d", lines, lost, n+2-dropped, dropped)
@@ -135,7 +140,9 @@ func TestReaderThatRefuses(t *testing.T) {
 	r.refuse = false
 	r.mu.Unlock()
 	l.Info("hello again")
-	l.Close()
+	for range 30 { // each waits for a second at most
+		l.Close()
+	}
 	if lines, lost := count(t, r.String()); lines != 1 || lost != 3 {
 		t.Errorf("%d lines arrived, %d are said to be lost; want 1 and 3", lines, lost)
 	}
@@ -156,7 +163,9 @@ func TestCloseDoesNotWaitForAReaderThatHangs(t *testing.T) {
 	l.Close() // waits for the rest
 }
 
-func TestLevelChangesWhileItRuns(t *testing.T) {
+func TestLevelChangesWhileItRuns(t *testing.T) { synctest.Test(t, testLevelChangesWhileItRuns) } // so that the second that Close waits is never over before the work
+
+func testLevelChangesWhileItRuns(t *testing.T) {
 	var r reader
 	l := logs.New(&r, settings("text"))
 	for _, step := range []struct{ level, want string }{{"", "info warn"}, {"debug", "debug info warn"}, {"error", ""}, {"nonsense", ""}, {"warn", "warn"}} {
@@ -184,7 +193,9 @@ func TestLevelChangesWhileItRuns(t *testing.T) {
 }
 
 // TestForeignTextStaysInItsLine: what a guest or an upstream says may hold anything.
-func TestForeignTextStaysInItsLine(t *testing.T) {
+func TestForeignTextStaysInItsLine(t *testing.T) { synctest.Test(t, testForeignTextStaysInItsLine) } // so that the second that Close waits is never over before the work
+
+func testForeignTextStaysInItsLine(t *testing.T) {
 	const foreign = "harmless\nlevel=ERROR msg=\"the database is gone\" plugin=search\r\x1b[2K\x1b[31mred\x00\u202e\u0085end \xff"
 	for _, format := range []string{"text", "json"} {
 		var r reader
