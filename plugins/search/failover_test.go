@@ -101,13 +101,14 @@ func TestNextProviderIsAsked(t *testing.T) {
 
 // TestHangingProviderLeavesTime: the next one is asked within the time of the whole.
 func TestHangingProviderLeavesTime(t *testing.T) {
+	t.Parallel() // it takes half of the 12 s that a slow machine is given
 	hang := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		io.WriteString(w, `{"results":[`)
 		w.(http.Flusher).Flush()
 		<-r.Context().Done()
 	})
-	h := two(t, hang, answering(200, "application/json", onePage), plugintest.Config(fmt.Sprintf(twoOf, "2s")))
+	h := two(t, hang, answering(200, "application/json", onePage), plugintest.Config(fmt.Sprintf(twoOf, "12s")))
 	if got := read(t, h.Do("POST", path, asking("q"))); got.Provider != "searxng" || !slices.Equal(got.Skipped, []skip{{"tavily", "out of time"}}) {
 		t.Errorf("%+v", got)
 	}
