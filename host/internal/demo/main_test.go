@@ -153,7 +153,7 @@ func (u *upstream) open(method, path, body string) (resp func() *http.Response, 
 // eventually waits for something that another goroutine does. The deadline is for a test that fails only.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("never: %s", what)
 		}
@@ -168,7 +168,7 @@ func (u *upstream) dial(raw string) net.Conn {
 		u.t.Fatal(err)
 	}
 	u.t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		u.t.Fatal(err)
 	}
 	if _, err := io.WriteString(conn, raw); err != nil {
