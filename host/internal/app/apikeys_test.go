@@ -42,7 +42,7 @@ plugins:
     routes: ["POST /mirror", "POST /v1/mirror/{name}"]
     limits: {cpu: 10s}
     grant: {headers: [Authorization, X-API-Key, Sec-WebSocket-Protocol, Cookie]}
-`, filepath.Join(guesttest.Cache(t), "app"), auth, guesttest.Build(t, filepath.Join(guesttest.Root(), "host", "internal", "app", "testdata", "mirror")))
+`, filepath.Join(guesttest.Cache(t), "app"), auth, warm.keep(t, "host", "internal", "app", "testdata", "mirror"))
 }
 
 // sends is what a client sends besides a method and a path: "Name: value" lines, a name as often as there are values.

@@ -135,7 +135,7 @@ func hostGrant(address, method, path, secret string) string {
 // guest is the compiled plugin of that name.
 func guest(t testing.TB, name string) string {
 	t.Helper()
-	return guesttest.Build(t, filepath.Join(guesttest.Root(), "plugins", name))
+	return warm.keep(t, "plugins", name)
 }
 
 // ownHost is a loopback address that nobody else listens at or calls from: a port of it that was let go stays free.
@@ -174,7 +174,7 @@ func serveAt(t *testing.T, file string, environ ...string) *patchbay {
 	before := goleak.IgnoreCurrent()
 	p := &patchbay{T: t, file: file, log: &serverLog{}, reload: make(chan os.Signal, 1)}
 	log := slog.New(slog.NewJSONHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	a, err := app.New(t.Context(), app.Options{Config: config.Options{File: file, Environ: environ}, Version: "test", Revision: "abc", Log: log})
+	a, err := app.New(t.Context(), app.Options{Config: config.Options{File: file, Environ: environ}, Version: "test", Revision: "abc", Log: log, Engine: warm.open(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ import (
 // fetcher serves the plugin that calls whatever it is asked to, with these lines of grant.fetch.
 func fetcher(t *testing.T, top, client, limits string, grants ...string) *patchbay {
 	t.Helper()
-	guest := guesttest.Build(t, filepath.Join(guesttest.Root(), "host", "internal", "app", "testdata", "fetcher"))
+	guest := warm.keep(t, "host", "internal", "app", "testdata", "fetcher")
 	file := filepath.Join(t.TempDir(), "patchbay.yaml")
 	write(t, file, fmt.Sprintf(`server: {listen: "127.0.0.1:0"}
 admin: {listen: "127.0.0.1:0"}
