@@ -5,9 +5,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +39,11 @@ func start(t *testing.T, opts demo.Options) *upstream {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	ln, err := s.Listen(ctx, "127.0.0.1:0")
+	host := "127.0.0.1"
+	if runtime.GOOS == "linux" { // one that nobody else uses: a port that was let go stays free
+		host = fmt.Sprintf("127.%d.%d.%d", 64+rand.IntN(64), rand.IntN(256), 1+rand.IntN(254))
+	}
+	ln, err := s.Listen(ctx, host+":0")
 	if err != nil {
 		t.Fatal(err)
 	}
