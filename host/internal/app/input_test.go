@@ -286,7 +286,7 @@ func TestBadInputClientThatNeverReads(t *testing.T) {
 // TestBadInputSlowStreamIsWhole: a stream may take longer than the write time-out, which is that of a write.
 func TestBadInputSlowStreamIsWhole(t *testing.T) {
 	inTime(t, "the stream", func(timeout time.Duration) error {
-		const events = 20
+		const events = 13 // a tenth of the time-out each
 		next := make(chan struct{}, events)
 		stack := newGPUStack(t, func(p *provider, w http.ResponseWriter, r *http.Request, c chat) {
 			begin(w)
