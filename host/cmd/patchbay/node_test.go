@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,12 +25,18 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/guesttest"
 )
 
+// patience keeps a broken test from hanging; nothing is expected to take that long.
+const patience = 3 * time.Minute
+
 // node is a server that may be replaced: its process is the one whose number is in the pid file.
 type node struct {
 	*testing.T
 	dir, program, config string
 	public, admin        string // addresses
 	first                *exec.Cmd
+
+	upstream string        // of chats, in this process
+	held     chan struct{} // closed when the streams that are held may end
 }
 
 // install makes a folder with a program, a configuration and nothing that runs. server is more keys of that section, one a line.
@@ -39,7 +46,10 @@ func install(t *testing.T, server string) *node {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)
 	}
-	n := &node{T: t, dir: t.TempDir(), public: freeAddr(t), admin: freeAddr(t)}
+	n := &node{T: t, dir: t.TempDir(), public: freeAddr(t), admin: freeAddr(t), held: make(chan struct{})}
+	upstream := httptest.NewServer(http.HandlerFunc(n.chat))
+	t.Cleanup(upstream.Close)
+	n.upstream = upstream.URL
 	n.program, n.config = filepath.Join(n.dir, "patchbay"), filepath.Join(n.dir, "host.yaml")
 	program, err := exec.LookPath("patchbay")
 	if err != nil {
@@ -52,6 +62,27 @@ func install(t *testing.T, server string) *node {
 	return n
 }
 
+// chat streams some words. A stream that is held waits after the first.
+func (n *node) chat(w http.ResponseWriter, r *http.Request) {
+	asked, _ := io.ReadAll(r.Body)
+	w.Header().Set("Content-Type", "text/event-stream")
+	for range 30 {
+		fmt.Fprint(w, "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"word\"}}]}\n\n")
+		_ = http.NewResponseController(w).Flush()
+		pause := time.After(20 * time.Millisecond)
+		if strings.Contains(string(asked), held) {
+			pause = nil
+		}
+		select {
+		case <-pause:
+		case <-n.held:
+		case <-r.Context().Done():
+			return
+		}
+	}
+	fmt.Fprint(w, "data: [DONE]\n\n")
+}
+
 func (n *node) configure(server string) {
 	n.Helper()
 	n.write(n.config, fmt.Sprintf(`
@@ -60,17 +91,16 @@ server:
   %s
 admin: {listen: %s}
 cache_dir: %q
-demo: {token_gap: 20ms}
 upstreams:
-  gpustack: {endpoints: ["demo:gpustack"], private: true}
+  gpustack: {endpoints: [%q], private: true, chunk_timeout: 10m}
 plugins:
   - name: inference
     source: %q
     routes: ["POST /api/inference/infer", "POST /api/inference/stream"]
-    limits: {cpu: 10s}
+    limits: {cpu: 1m, timeout: 10m}
     grant: {fetch: [{upstream: gpustack, methods: [POST], paths: [/v1/chat/completions]}]}
     config: {endpoint: "upstream://gpustack"}
-`, n.public, strings.ReplaceAll(server, "\n", "\n  "), n.admin, filepath.Join(guesttest.Cache(n), "server"),
+`, n.public, strings.ReplaceAll(server, "\n", "\n  "), n.admin, filepath.Join(guesttest.Cache(n), "server"), n.upstream,
 		guesttest.Build(n, filepath.Join(guesttest.Root(), "plugins", "inference"))))
 }
 
@@ -140,9 +170,9 @@ func (n *node) signal(s syscall.Signal) int {
 
 func (n *node) until(what string, is func() bool) {
 	n.Helper()
-	for end := time.Now().Add(time.Minute); !is(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(patience); !is(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			n.Fatalf("not within a minute: %s", what)
+			n.Fatalf("not within %v: %s", patience, what)
 		}
 	}
 }
@@ -191,28 +221,38 @@ func (n *node) replace() int {
 // get asks on a connection of its own.
 func (n *node) get(path string) (status int, body string, last bool) {
 	n.Helper()
-	c, err := net.Dial("tcp", n.public)
+	status, body, last, err := n.try(path)
 	if err != nil {
 		n.Fatal(err)
+	}
+	return status, body, last
+}
+
+func (n *node) try(path string) (status int, body string, last bool, err error) {
+	c, err := net.Dial("tcp", n.public)
+	if err != nil {
+		return 0, "", false, err
 	}
 	defer c.Close()
 	_, _ = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path)
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
-		n.Fatal(err)
+		return 0, "", false, err
 	}
-	b, _ := io.ReadAll(resp.Body)
-	return resp.StatusCode, string(b), resp.Close
+	b, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b), resp.Close, err
 }
 
-const chatRequest = `{"model":"demo-chat","messages":[{"role":"user","content":"tell me about the weather in the mountains"}]}`
-
-// slowly makes a stream last about ten seconds: longer than what a test does meanwhile.
-const slowly = "PATCHBAY_DEMO__TOKEN_GAP=60ms"
+// The models of streams: one that ends by itself, and one that goes on until the test lets it end.
+const (
+	flowing = "flowing"
+	held    = "held"
+)
 
 // stream begins a chat, and returns when its first event is there; rest gives the others.
-func (n *node) stream() (rest func() (string, error)) {
+func (n *node) stream(model string) (rest func() (string, error)) {
 	n.Helper()
+	chatRequest := fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"tell me about the weather in the mountains"}]}`, model)
 	c, err := net.Dial("tcp", n.public)
 	if err != nil {
 		n.Fatal(err)

@@ -42,7 +42,7 @@ plugins:
     routes: ["POST /mirror", "POST /v1/mirror/{name}"]
     limits: {cpu: 10s}
     grant: {headers: [Authorization, X-API-Key, Sec-WebSocket-Protocol, Cookie]}
-`, filepath.Join(guesttest.Cache(t), "app"), auth, guesttest.Build(t, filepath.Join(guesttest.Root(), "host", "internal", "app", "testdata", "mirror")))
+`, filepath.Join(guesttest.Cache(t), "app"), auth, warm.keep(t, "host", "internal", "app", "testdata", "mirror"))
 }
 
 // sends is what a client sends besides a method and a path: "Name: value" lines, a name as often as there are values.
@@ -294,9 +294,9 @@ func TestKeysChange(t *testing.T) {
 	if status(batch) != 200 {
 		t.Error("the other key is out too")
 	}
-	if !strings.Contains(p.log.String(), `"msg":"API keys in force","keys":2,"usable":1,"required":true`) {
-		t.Error("the log does not say that a key was revoked")
-	}
+	eventually(t, "the log says that a key was revoked", func() bool {
+		return strings.Contains(p.log.String(), `"msg":"API keys in force","keys":2,"usable":1,"required":true`)
+	})
 	replace(t, keysFile, "keys: []\n")
 	eventually(t, "the last key is gone", func() bool { return status(batch) == 401 })
 	if a := p.do("GET", "/livez", ""); a.status != 200 {

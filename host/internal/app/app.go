@@ -45,6 +45,8 @@ type Options struct {
 	Revision string
 	Log      *slog.Logger
 	Lines    *logs.Log // where Log writes, so that its level follows the configuration and lost lines are counted; nil is neither
+	// Engine is one that servers of this process share, which the caller closes after them; nil opens one of its own in the cache_dir.
+	Engine *wasm.Engine
 
 	Sockets   *handover.Sockets // those that this process was handed; nil is none
 	Successor handover.Command  // how the process is started that takes this one's place
@@ -124,8 +126,10 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err := a.listen(c); err != nil {
 		return nil, err
 	}
-	if a.engine, err = wasm.Open(filepath.Join(dir, "compiled")); err != nil {
-		return nil, err
+	if a.engine = o.Engine; a.engine == nil {
+		if a.engine, err = wasm.Open(filepath.Join(dir, "compiled")); err != nil {
+			return nil, err
+		}
 	}
 	a.demo = newDemoUpstream(c.Demo, a.log)
 	a.cache = cache.New(nil)
@@ -285,7 +289,7 @@ func (a *App) Close() {
 	if a.demo != nil {
 		a.demo.close()
 	}
-	if a.engine != nil {
+	if a.engine != nil && a.options.Engine == nil {
 		if err := a.engine.Close(); err != nil {
 			a.log.Error("close the engine", "error", err)
 		}

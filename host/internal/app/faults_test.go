@@ -260,7 +260,7 @@ func TestFault07EachUpstreamStatusHasItsOwn(t *testing.T) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		writeJSON(w, int(status.Load()), `{"detail":{"error":"the upstream's own words"}}`)
 	})
-	s := setup{gpustack: stack.url, tavily: tavily.url}
+	s := setup{gpustack: stack.url, tavily: tavily.url, chats: "health: {failures: 0}, breaker: {failure_rate: 0}"}
 	p := serve(t, s)
 	for i, c := range []struct{ upstream, want, search int }{
 		{400, 400, 400}, {404, 404, 404}, {409, 409, 409}, {413, 413, 413}, {422, 422, 422}, {429, 429, 503}, {503, 503, 503},
@@ -330,8 +330,10 @@ func TestFault07NoAnswerIs502Or504(t *testing.T) {
 		}
 	}
 	t.Run("response_timeout", func(t *testing.T) {
-		p := serve(t, setup{plugins: "inference", gpustack: hang.url, chats: "response_timeout: 100ms"})
-		statuses(p, "hang", 504)
+		statuses(serve(t, setup{plugins: "inference", gpustack: hang.url, chats: "response_timeout: 100ms"}), "hang", 504)
+	})
+	t.Run("broken answers", func(t *testing.T) {
+		p := serve(t, setup{plugins: "inference", gpustack: hang.url, chats: "health: {failures: 0}"})
 		for _, model := range []string{"cut", "half", "html", "nothing"} {
 			statuses(p, model, 502)
 		}

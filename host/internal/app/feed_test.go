@@ -85,11 +85,12 @@ func TestFeedFollowsItsSchema(t *testing.T) {
 	for _, listener := range []struct {
 		url    string
 		header http.Header
+		past   string // the topic whose history is asked for
 		say    []string
 		want   []string // each comes, in any order
 	}{
 		{
-			p.url + "/api/live?rate=250ms", nil,
+			p.url + "/api/live?rate=250ms", nil, "system",
 			[]string{
 				`{"type":"subscribe","topics":["system"],"history":"10m"}`,
 				`{"type":"subscribe","topics":["plugins"]}`,
@@ -98,12 +99,23 @@ func TestFeedFollowsItsSchema(t *testing.T) {
 			[]string{"hello", "state system", "state http", "history system", "subscribed", "error"},
 		},
 		{
-			p.admin + "/api/live?topics=http,system,plugins,upstreams,events&rate=250ms", http.Header{"Authorization": {"Bearer " + p.token}},
-			[]string{`{"type":"subscribe","topics":["http"],"since":"2026-01-01T00:00:00Z"}`},
+			p.admin + "/api/live?topics=http,system,plugins,upstreams,events&rate=250ms", http.Header{"Authorization": {"Bearer " + p.token}}, "http",
+			[]string{fmt.Sprintf(`{"type":"subscribe","topics":["http"],"since":%q}`, time.Now().Add(-time.Hour).UTC().Format(time.RFC3339))},
 			[]string{"hello", "state system", "state http", "state plugins", "state upstreams", "state events", "history http", "subscribed"},
 		},
 	} {
-		time.Sleep(1200 * time.Millisecond) // so that there is a point at least
+		eventually(t, "there is a point at least", func() bool {
+			conn := listen(t, listener.url, listener.header)
+			defer conn.Close()
+			if err := conn.WriteMessage(websocket.TextMessage, fmt.Appendf(nil, `{"type":"subscribe","topics":[%q],"history":"10m"}`, listener.past)); err != nil {
+				t.Fatal(err)
+			}
+			for {
+				if f := fed(t, conn, schema); f.Type == "history" && f.Topic == listener.past {
+					return bytes.Contains(f.Data, []byte(`"points":[[`))
+				}
+			}
+		})
 		conn := listen(t, listener.url, listener.header)
 		missing := map[string]bool{}
 		for _, want := range listener.want {

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -24,10 +26,14 @@ import (
 )
 
 // patience keeps a broken test from hanging; nothing is expected to take that long.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
+
+// forever is the time-out of a server whose test is not about it: no machine is so slow.
+const forever = "10m"
 
 // setup is the configuration of one test, in parts. What is empty is left out, or as in the examples.
 type setup struct {
+	host      string // an address to listen at; "" is 127.0.0.1
 	server    string // keys of server, one a line
 	top       string // whole sections
 	client    string // keys of client
@@ -37,7 +43,7 @@ type setup struct {
 	tavily    string // endpoint of the search provider; "" is the demo
 	search    string // more keys of the plugin's config
 	workers   int    // of each plugin; 0 is 1
-	limits    string // of each plugin, a flow mapping; "" gives CPU time for slow machines
+	limits    string // of each plugin, a flow mapping; "" gives time for slow machines
 	models    string // endpoint of another GPUStack, for the plugin models
 	plugins   string // the names of those to load; "" is all three
 	summary   string // the model of summaries
@@ -57,9 +63,14 @@ func (s setup) yaml(t testing.TB) string {
 			fmt.Fprintf(&b, "%s:\n  %s\n", name, strings.ReplaceAll(strings.TrimSpace(lines), "\n", "\n  "))
 		}
 	}
-	section("server", "listen: 127.0.0.1:0\n"+s.server)
-	section("admin", "listen: 127.0.0.1:0")
-	section("client", s.client)
+	listen := "listen: " + cmp.Or(s.host, "127.0.0.1") + ":0\n"
+	section("server", listen+s.server)
+	section("admin", listen)
+	client := s.client
+	if !strings.Contains(client, "response_timeout") {
+		client += "\nresponse_timeout: " + forever
+	}
+	section("client", client)
 	fmt.Fprintf(&b, "cache_dir: %s\n%s\n", filepath.Join(guesttest.Cache(t), "app"), s.top)
 	chats := ""
 	if s.chats != "" {
@@ -83,7 +94,7 @@ func (s setup) yaml(t testing.TB) string {
 			published = ", publish: [" + s.published + "]"
 		}
 		fmt.Fprintf(&b, "  - name: %s\n    source: %s\n    routes: [%s]\n    workers: %d\n    limits: {%s}\n    grant: {fetch: [%s], cache: %s%s}\n    config: {%s}\n",
-			name, source, routes, max(s.workers, 1), cmp.Or(s.limits, "cpu: 10s"), grants, map[bool]string{true: cmp.Or(s.cache, "0"), false: "0"}[name == "search"], published, config)
+			name, source, routes, max(s.workers, 1), cmp.Or(s.limits, "cpu: 1m, timeout: "+forever), grants, map[bool]string{true: cmp.Or(s.cache, "0"), false: "0"}[name == "search"], published, config)
 	}
 	grants := "{upstream: demo-search, methods: [POST], paths: [/search]}, {upstream: gpustack, methods: [POST], paths: [/v1/chat/completions]}"
 	conf := "provider: demo"
@@ -96,6 +107,9 @@ func (s setup) yaml(t testing.TB) string {
 	}
 	if s.search != "" {
 		conf += ", " + s.search
+	}
+	if !strings.Contains(conf, "timeout:") {
+		conf += ", timeout: " + forever
 	}
 	plugin("search", s.searchWasm, `"POST /api/tools/search"`, grants, conf)
 	plugin("inference", "", `"POST /api/inference/infer", "POST /api/inference/stream"`,
@@ -121,7 +135,15 @@ func hostGrant(address, method, path, secret string) string {
 // guest is the compiled plugin of that name.
 func guest(t testing.TB, name string) string {
 	t.Helper()
-	return guesttest.Build(t, filepath.Join(guesttest.Root(), "plugins", name))
+	return warm.keep(t, "plugins", name)
+}
+
+// ownHost is a loopback address that nobody else listens at or calls from: a port of it that was let go stays free.
+func ownHost() string {
+	if runtime.GOOS != "linux" {
+		return "127.0.0.1" // has no other without being told
+	}
+	return fmt.Sprintf("127.%d.%d.%d", 64+rand.IntN(64), rand.IntN(256), 1+rand.IntN(254))
 }
 
 // patchbay is a server that runs in this process.
@@ -152,7 +174,7 @@ func serveAt(t *testing.T, file string, environ ...string) *patchbay {
 	before := goleak.IgnoreCurrent()
 	p := &patchbay{T: t, file: file, log: &serverLog{}, reload: make(chan os.Signal, 1)}
 	log := slog.New(slog.NewJSONHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	a, err := app.New(t.Context(), app.Options{Config: config.Options{File: file, Environ: environ}, Version: "test", Revision: "abc", Log: log})
+	a, err := app.New(t.Context(), app.Options{Config: config.Options{File: file, Environ: environ}, Version: "test", Revision: "abc", Log: log, Engine: warm.open(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,9 +201,13 @@ func serveAt(t *testing.T, file string, environ ...string) *patchbay {
 			t.Errorf("run: %v", err)
 		}
 		transport.CloseIdleConnections()
-		if err := goleak.Find(before); err != nil {
-			t.Error(err)
-		}
+		var left error
+		defer func() {
+			if left != nil {
+				t.Error(left)
+			}
+		}()
+		eventually(t, "no goroutine is left", func() bool { left = goleak.Find(before); return left == nil })
 		if t.Failed() {
 			t.Log(p.log.problems())
 		}
@@ -343,6 +369,20 @@ func eventually(t testing.TB, what string, is func() bool) {
 			t.Fatalf("not within %v: %s", patience, what)
 		}
 	}
+}
+
+// inTime tries what must happen within a time-out, with longer ones when it did not: a machine that hesitates is no failure. The last
+// is so long that none does.
+func inTime(t testing.TB, what string, try func(timeout time.Duration) error) {
+	t.Helper()
+	var err error
+	for _, timeout := range []time.Duration{time.Second, 6 * time.Second, time.Minute} {
+		if err = try(timeout); err == nil {
+			return
+		}
+		t.Logf("%s, with a time-out of %v: %v", what, timeout, err)
+	}
+	t.Errorf("%s: %v", what, err)
 }
 
 // receive waits for a value.

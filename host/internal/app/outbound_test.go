@@ -22,7 +22,7 @@ import (
 // fetcher serves the plugin that calls whatever it is asked to, with these lines of grant.fetch.
 func fetcher(t *testing.T, top, client, limits string, grants ...string) *patchbay {
 	t.Helper()
-	guest := guesttest.Build(t, filepath.Join(guesttest.Root(), "host", "internal", "app", "testdata", "fetcher"))
+	guest := warm.keep(t, "host", "internal", "app", "testdata", "fetcher")
 	file := filepath.Join(t.TempDir(), "patchbay.yaml")
 	write(t, file, fmt.Sprintf(`server: {listen: "127.0.0.1:0"}
 admin: {listen: "127.0.0.1:0"}
@@ -98,7 +98,7 @@ func TestNoWayInside(t *testing.T) {
 		grants = append(grants, fmt.Sprintf("{host: %s, scheme: http, port: %s, methods: [GET], paths: [/]}", host, port))
 	}
 	grants = append(grants, "{host: 169.254.169.254, scheme: http, methods: [GET], paths: [/]}", "{host: 'fd00:ec2::254', scheme: http, methods: [GET], paths: [/]}")
-	p := fetcher(t, "", "connect_timeout: 500ms", "", grants...)
+	p := fetcher(t, "", "", "", grants...)
 	for _, c := range []struct{ url, code string }{
 		{"http://127.0.0.1:PORT/", "address refused"}, {"http://127.0.0.2:PORT/", "address refused"}, {"http://0.0.0.0:PORT/", "address refused"}, {"http://10.0.0.1:PORT/", "address refused"}, {"http://169.254.169.254/latest/", "address refused"},
 		{"http://[::1]:PORT/", "address refused"}, {"http://[::]:PORT/", "address refused"}, {"http://[::ffff:7f00:1]:PORT/", "address refused"}, {"http://[::127.0.0.1]:PORT/", "address refused"}, {"http://[64:ff9b::127.0.0.1]:PORT/", "address refused"},
@@ -127,22 +127,25 @@ func TestNoWayInside(t *testing.T) {
 	}
 }
 
-// heapPeak looks at the heap while something runs, and gives its largest growth.
+// heapPeak looks at what the heap holds while something runs, and gives its largest growth. Garbage does not count: how much of it there
+// is says when it was collected.
 func heapPeak(do func()) int64 {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	before, peak := int64(m.HeapInuse), int64(0)
+	held := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before, peak := held(), int64(0)
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
 		for {
-			runtime.ReadMemStats(&m)
-			peak = max(peak, int64(m.HeapInuse)-before)
+			peak = max(peak, held()-before)
 			select {
 			case <-stop:
 				return
-			case <-time.After(5 * time.Millisecond):
+			case <-time.After(100 * time.Millisecond):
 			}
 		}
 	}()
@@ -150,6 +153,30 @@ func heapPeak(do func()) int64 {
 	close(stop)
 	<-done
 	return peak
+}
+
+// hostile is a path of a provider, and what a plugin sees that reads it to its end.
+type hostile struct {
+	path, code, text string
+	status           int   // of what was read
+	size             int64 // at most
+}
+
+// endures has the plugin read a path of the provider.
+func (p *patchbay) endures(provider *provider, c hostile) error {
+	p.Helper()
+	o := p.fetches("/drain", map[string]any{"url": provider.url + c.path})
+	if o.Code != c.code || !strings.Contains(o.Error, c.text) || o.Status != c.status && o.Status != 0 || o.Size > c.size || c.code == "" && o.Size != c.size {
+		return fmt.Errorf("%s: %+v, want %+v", c.path, o, c)
+	}
+	return nil
+}
+
+// pipes has the plugin pass a path of the provider on.
+func (p *patchbay) pipes(provider *provider, path string) (answer, error) {
+	p.Helper()
+	body, _ := json.Marshal(map[string]any{"url": provider.url + path})
+	return p.try(p.Context(), "POST", p.url+"/pipe", string(body))
 }
 
 // TestHostileProviders: a clear error or what there is of an answer, and flat memory, whatever a provider does.
@@ -249,15 +276,10 @@ func TestHostileProviders(t *testing.T) {
 		}
 	}
 	const limit = 8 << 20
-	p := fetcher(t, "", "response_timeout: 2s, chunk_timeout: 2s, max_response: 8MiB, max_conns: 20", ", timeout: 5s", lineFor(provider.url, ", private: true"))
+	// Who is never done meets a time-out; all others have time, or a slow machine would be taken for a slow provider.
+	p := fetcher(t, "", "chunk_timeout: "+forever+", response_timeout: "+forever+", max_response: 8MiB, max_conns: 20", ", timeout: "+forever, lineFor(provider.url, ", private: true"))
 	peak := heapPeak(func() {
-		for _, c := range []struct {
-			path, code, text string
-			status           int   // of what was read
-			size             int64 // at most
-		}{
-			{path: "/hang", code: "out of time", text: "client.response_timeout is 2s"},
-			{path: "/hang-later", status: 200, code: "out of time", text: "client.chunk_timeout is 2s", size: 5},
+		for _, c := range []hostile{
 			{path: "/garbage", code: "connection broke off", text: "the answer is not acceptable HTTP"},
 			{path: "/tls", code: "connection broke off", text: "the connection died"},
 			{path: "/nothing", code: "connection broke off", text: "the connection died"},
@@ -278,18 +300,13 @@ func TestHostileProviders(t *testing.T) {
 			{path: "/type", status: 200, size: 7},
 			{path: "/bytes", status: 200, size: 5000},
 		} {
-			o := p.fetches("/drain", map[string]any{"url": provider.url + c.path})
-			if o.Code != c.code || !strings.Contains(o.Error, c.text) || o.Status != c.status && o.Status != 0 || o.Size > c.size || c.code == "" && o.Size != c.size {
-				t.Errorf("%s: %+v, want %+v", c.path, o, c)
+			if err := p.endures(provider, c); err != nil {
+				t.Error(err)
 			}
 		}
-		if o := p.fetches("/drain", map[string]any{"url": provider.url + "/drip"}); o.answered != 504 {
-			t.Errorf("a drip without end: %+v", o)
-		}
 		// Straight through to the client, who sees an answer that is cut and never a whole one.
-		for path, whole := range map[string]bool{"/endless": false, "/bomb": false, "/short": false, "/hang-later": false, "/bytes": true} {
-			body, _ := json.Marshal(map[string]any{"url": provider.url + path})
-			a, err := p.try(t.Context(), "POST", p.url+"/pipe", string(body))
+		for path, whole := range map[string]bool{"/endless": false, "/bomb": false, "/short": false, "/bytes": true} {
+			a, err := p.pipes(provider, path)
 			if (err == nil && a.status == 200) != whole || len(a.body) > limit {
 				t.Errorf("%s piped: %d, %d bytes, %v", path, a.status, len(a.body), err)
 			}
@@ -315,4 +332,22 @@ func TestHostileProviders(t *testing.T) {
 			t.Errorf("a line of the log: %.300s", sc.Text())
 		}
 	}
+	inTime(t, "providers that hang", func(timeout time.Duration) error {
+		p := fetcher(t, "", fmt.Sprintf("response_timeout: %v, chunk_timeout: %[1]v", timeout), fmt.Sprintf(", timeout: %v", 3*timeout), lineFor(provider.url, ", private: true"))
+		for _, c := range []hostile{
+			{path: "/hang", code: "out of time", text: fmt.Sprintf("client.response_timeout is %v", timeout)},
+			{path: "/hang-later", status: 200, code: "out of time", text: fmt.Sprintf("client.chunk_timeout is %v", timeout), size: 5},
+		} {
+			if err := p.endures(provider, c); err != nil {
+				return err
+			}
+		}
+		if o := p.fetches("/drain", map[string]any{"url": provider.url + "/drip"}); o.answered != 504 {
+			return fmt.Errorf("a drip without end: %+v", o)
+		}
+		if a, err := p.pipes(provider, "/hang-later"); err == nil && a.status == 200 {
+			return fmt.Errorf("what hangs is piped as if it were whole: %v", a)
+		}
+		return nil
+	})
 }

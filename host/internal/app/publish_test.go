@@ -70,7 +70,8 @@ func TestOperatorSeesWhoRests(t *testing.T) {
 	if got := p.published(); got != "" {
 		t.Errorf("without a grant: %s", got)
 	}
-	replace(t, p.file, granted("{topic: providers}, {topic: events}"))
+	// What went before is told of in its own time; the newest event is to be the search's.
+	p.happens(func() { replace(t, p.file, granted("{topic: providers}, {topic: events}")) }, "config.applied FILE", "plugin.swapped search", "plugin.retired search")
 	eventually(t, "it tells of nobody", func() bool { return p.published() == `providers {"providers":["tavily","demo"],"resting":[]}`+"\n" })
 	p.search("anything")
 	rests := `providers {"providers":["tavily","demo"],"resting":[{"provider":"tavily","why":"ratelimited","until":`

@@ -33,7 +33,7 @@ func TestStopAnswersWhatIsInFlight(t *testing.T) {
 			say(w, c, "Hello")
 		}
 	})
-	p := serve(t, setup{plugins: "inference", gpustack: stack.url})
+	p := serve(t, setup{host: ownHost(), plugins: "inference", gpustack: stack.url})
 	live, _, err := websocket.DefaultDialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(p.url, "http")+"/api/live", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +151,7 @@ func TestNewLeavesNothingBehind(t *testing.T) {
 // TestCloseWithoutRun frees what New made.
 func TestCloseWithoutRun(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "patchbay.yaml")
-	write(t, file, setup{plugins: "models"}.yaml(t))
+	write(t, file, setup{host: ownHost(), plugins: "models"}.yaml(t))
 	a, err := app.New(t.Context(), app.Options{Config: config.Options{File: file}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)

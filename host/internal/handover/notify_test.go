@@ -21,7 +21,7 @@ func manager(t *testing.T) (*net.UnixConn, Notifier) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second)) // of a broken test
+	_ = conn.SetDeadline(time.Now().Add(2 * time.Minute)) // of a broken test
 	return conn, NewNotifier([]string{"NOTIFY_SOCKET=" + path})
 }
 

@@ -184,22 +184,36 @@ func TestOverTLS(t *testing.T) {
 
 // One that was behind and has caught up is served as any other, also after the time it would have had.
 func TestWhoHasCaughtUpStays(t *testing.T) {
-	const timeout = 3 * time.Second // it has to be behind before it is dropped, on a slow machine too
-	var n, large atomic.Int64
-	large.Store(256 << 10)
-	f := start(t, live.Options{
-		Config: config.Live{WriteTimeout: timeout}, Interval: 10 * time.Millisecond,
-		Topics: []live.Topic{{Name: "x", Public: true, State: func() any { return fmt.Sprint(n.Add(1), strings.Repeat("x", int(large.Load()))) }}},
-	})
-	c := f.dial()
-	eventually(t, "it is behind", func() bool { return n.Load() > 30 })
-	large.Store(0)
-	for begin := time.Now(); time.Since(begin) < 2*timeout; {
-		next(t, c)
+	stays := func(timeout time.Duration) error {
+		var n, large atomic.Int64
+		large.Store(256 << 10)
+		f := start(t, live.Options{
+			Config: config.Live{WriteTimeout: timeout}, Interval: 10 * time.Millisecond,
+			Topics: []live.Topic{{Name: "x", Public: true, State: func() any { return fmt.Sprint(n.Add(1), strings.Repeat("x", int(large.Load()))) }}},
+		})
+		c := f.dial()
+		eventually(t, "it is behind", func() bool { return n.Load() > 30 || f.Stats().Dropped > 0 })
+		large.Store(0)
+		_ = c.SetReadDeadline(time.Now().Add(2*timeout + patience))
+		for begin := time.Now(); time.Since(begin) < 2*timeout; {
+			if err := c.ReadJSON(&frame{}); err != nil {
+				return err
+			}
+		}
+		if s := f.Stats(); s.Dropped != 0 || s.Clients != 1 {
+			return fmt.Errorf("%+v", s)
+		}
+		return nil
 	}
-	if s := f.Stats(); s.Dropped != 0 || s.Clients != 1 {
-		t.Errorf("%+v", s)
+	// It must catch up in time, so a machine that hesitates is given more.
+	for _, timeout := range []time.Duration{2 * time.Second, 10 * time.Second, time.Minute} {
+		err := stays(timeout)
+		if err == nil {
+			return
+		}
+		t.Logf("with a time-out of %v: %v", timeout, err)
 	}
+	t.Error("who has caught up is dropped")
 }
 
 // slowToClose is a connection whose Close waits, as that of TLS may for a client that takes nothing: up to five seconds.
@@ -254,11 +268,7 @@ func TestACloseThatWaitsHoldsNobodyUp(t *testing.T) {
 	}
 	<-slow.closing
 	before := n.Load()
-	for end := time.Now().Add(2 * time.Second); n.Load() < before+10 && time.Now().Before(end); time.Sleep(time.Millisecond) {
-	}
-	if got := n.Load() - before; got < 10 {
-		t.Errorf("%d states in two seconds", got)
-	}
+	eventually(t, "more states, while it waits", func() bool { return n.Load() >= before+10 })
 	close(slow.release)
 	next(t, c)
 }

@@ -23,7 +23,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience keeps a broken test from hanging; nothing is expected to take that long.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 type frame struct {
 	Type  string          `json:"type"`

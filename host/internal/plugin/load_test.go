@@ -104,7 +104,7 @@ func request(g *plugin.Generation, route string) *wasm.Request {
 	for i, r := range g.Manifest.Routes {
 		if r.String() == route {
 			method, path, _ := strings.Cut(route, " ")
-			return &wasm.Request{Route: i, Timeout: 20 * time.Second, Fields: []abi.Field{{Name: ":method", Value: method}, {Name: ":path", Value: path}}}
+			return &wasm.Request{Route: i, Timeout: 10 * time.Minute, Fields: []abi.Field{{Name: ":method", Value: method}, {Name: ":path", Value: path}}}
 		}
 	}
 	panic("no route " + route)

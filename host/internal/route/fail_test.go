@@ -43,13 +43,18 @@ func TestTrapsOnEverything(t *testing.T) {
 	if got := g.Stats().Mode; got != "fresh" {
 		t.Fatalf("isolation: fresh serves %s", got)
 	}
-	for range 10 {
-		s.must("GET /exit").isDetail(t, 502, `Plugin "probe" failed (id `)
-	}
-	a := s.must("GET /word")
+	var a *answer
+	eventually(t, "nobody is let in", func() bool { // it ends after a second: a machine that hesitates may miss it
+		for range 10 {
+			s.must("GET /exit").isDetail(t, 502, `Plugin "probe" failed (id `)
+		}
+		mode := g.Stats().Mode
+		a = s.must("GET /word")
+		return mode == "open" && a.StatusCode == 503
+	})
 	a.isDetail(t, 503, `Plugin "probe" fails on every request`)
-	if a.Header.Get("Retry-After") != "1" || g.Stats().Mode != "open" {
-		t.Errorf("Retry-After %q, and the plugin is %s", a.Header.Get("Retry-After"), g.Stats().Mode)
+	if a.Header.Get("Retry-After") != "1" {
+		t.Errorf("Retry-After %q", a.Header.Get("Retry-After"))
 	}
 	eventually(t, "an answer", func() bool { return s.must("GET /word").body == "hello" })
 	if got := g.Stats().Mode; got != "fresh" {
@@ -61,9 +66,13 @@ func TestTrapsOnEverything(t *testing.T) {
 func TestComputingOverItsLimit(t *testing.T) {
 	s := plugged(t, func(c *config.Plugin) { c.Limits.CPU = 50 * time.Millisecond })
 	s.must("GET /loop", "X-Request-Id", "cpu-1").isDetail(t, 502, `Plugin "probe" was over its CPU limit (id cpu-1)`)
+	if log := s.log.String(); !strings.Contains(log, "limits.cpu") {
+		t.Errorf("the log does not name the setting:\n%s", log)
+	}
+	s = plugged(t, nil) // to take all that memory takes time
 	s.must("GET /memory", "X-Request-Id", "memory-1").isDetail(t, 502, `Plugin "probe" was over its memory limit (id memory-1)`)
-	if log := s.log.String(); !strings.Contains(log, "limits.cpu") || !strings.Contains(log, "limits.memory") {
-		t.Errorf("the log does not name the settings:\n%s", log)
+	if log := s.log.String(); !strings.Contains(log, "limits.memory") {
+		t.Errorf("the log does not name the setting:\n%s", log)
 	}
 }
 
@@ -272,7 +281,7 @@ func TestSwapUnderLoad(t *testing.T) {
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	answered, seen := 0, map[string]bool{}
+	seen := map[string]bool{}
 	text := strings.Repeat("0123456789abcdef", 6<<10) // more than comes with the request
 	for i := range clients {
 		wg.Go(func() {
@@ -301,10 +310,7 @@ func TestSwapUnderLoad(t *testing.T) {
 					return
 				}
 				mu.Lock()
-				answered++
-				if word != "" {
-					seen[word] = true
-				}
+				seen[word] = true
 				mu.Unlock()
 			}
 		})
@@ -321,14 +327,8 @@ func TestSwapUnderLoad(t *testing.T) {
 		if a := s.must("GET /word"); a.body != fmt.Sprint(i) {
 			t.Errorf("after swap %d: %q", i, a.body)
 		}
-		mu.Lock()
-		target := answered + clients
-		mu.Unlock()
-		eventually(t, "more requests are answered", func() bool { mu.Lock(); defer mu.Unlock(); return answered >= target || t.Failed() })
+		eventually(t, "the clients see it", func() bool { mu.Lock(); defer mu.Unlock(); return seen[fmt.Sprint(i)] || t.Failed() })
 	}
 	close(stop)
 	wg.Wait()
-	if len(seen) < swaps/2 {
-		t.Errorf("the clients saw only %v", seen)
-	}
 }

@@ -126,7 +126,7 @@ func open(t *testing.T, change func(*config.Server)) *site {
 	done := make(chan error, 1)
 	go func() { done <- front.Serve(ctx, ln) }()
 	transport := &http.Transport{DisableCompression: true}
-	s.client = &http.Client{Transport: transport, Timeout: time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	s.client = &http.Client{Transport: transport, Timeout: 2 * time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		stop()
@@ -158,7 +158,7 @@ func probe(t testing.TB) config.Plugin {
 			"GET /request", "GET /items/{id}/parts/{part}", "DELETE /items/{id}", "GET /files/{rest...}", "POST /", "GET /v1/models", "GET /answer", "GET /word",
 			"POST /count", "POST /echo", "POST /early", "GET /half", "GET /big", "GET /hang", "GET /v1/hang", "GET /exit", "GET /loop", "GET /memory",
 		},
-		Limits: config.Limits{Memory: 64 << 20, Timeout: 20 * time.Second, InFlight: 64, Answer: 1 << 20},
+		Limits: config.Limits{Memory: 64 << 20, Timeout: 10 * time.Minute, InFlight: 64, Answer: 1 << 20},
 		Config: map[string]any{"word": "hello"},
 	}
 }
@@ -265,14 +265,14 @@ func (s *site) dial() (net.Conn, *bufio.Reader) {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { c.Close() })
-	_ = c.SetDeadline(time.Now().Add(time.Minute))
+	_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
 	return c, bufio.NewReader(c)
 }
 
 // eventually waits for what another goroutine brings about.
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !cond(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !cond(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("still not: ", what)
 		}

@@ -192,6 +192,7 @@ func TestLastAnswersLetsNewConnectionsIn(t *testing.T) {
 		}
 		time.Sleep(time.Minute - time.Second) // idle_timeout is a minute
 		kept.last()
+		synctest.Wait() // the server knows too that its connection is closed
 		s.Drain(server.Drain{})
 		if err := <-ended; err != nil {
 			t.Error(err)

@@ -4,7 +4,10 @@ import (
 	"io"
 	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/patchbay-run/patchbay/host/internal/server"
 )
 
 // open connects and gets one answer, so that the connection is idle.
@@ -16,22 +19,37 @@ func open(t *testing.T, addr string) *client {
 	return c
 }
 
+// A connection is idle a moment after its client has the answer, so who was idle first is known in a bubble alone.
 func TestIdleConnectionsMakeRoom(t *testing.T) {
-	c := settings()
-	c.MaxConns = 3
-	addr, _ := listen(t, c, hello)
-	idle := []*client{open(t, addr), open(t, addr), open(t, addr)}
-	// The first becomes the one that was idle last.
-	idle[0].send(getRequest)
-	idle[0].answer()
-	open(t, addr)
-	idle[1].closed()
-	for _, i := range []int{0, 2} {
-		idle[i].send(getRequest)
-		if resp, _ := idle[i].answer(); resp.StatusCode != 200 {
-			t.Errorf("connection %d: %d", i, resp.StatusCode)
+	synctest.Test(t, func(t *testing.T) {
+		c := settings()
+		c.MaxConns = 3
+		s, ln, ended := begin(t, c)
+		ask := func(c *client) {
+			t.Helper()
+			c.send(getRequest)
+			if resp, _ := c.answer(); resp.StatusCode != 200 {
+				t.Errorf("%d", resp.StatusCode)
+			}
+			synctest.Wait()
 		}
-	}
+		var idle [4]*client
+		for i := range 3 {
+			idle[i] = ln.client(t)
+			ask(idle[i])
+		}
+		ask(idle[0]) // the first becomes the one that was idle last
+		idle[3] = ln.client(t)
+		ask(idle[3])
+		idle[1].closed()
+		for _, i := range []int{0, 2, 3} {
+			ask(idle[i])
+		}
+		s.Drain(server.Drain{Requests: time.Minute})
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestSilentConnectionsMakeRoom(t *testing.T) {
