@@ -2,6 +2,7 @@ package live
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
@@ -47,6 +48,7 @@ type client struct {
 
 	heard  atomic.Int64  // when there was a sign of life last, since the hub's start
 	pinged time.Duration // the sweep's alone
+	stay   func() bool   // stops waiting for the end of what let the client in; nil waits for nothing
 
 	// The reader's alone.
 	talk  int
@@ -72,8 +74,9 @@ type reply struct {
 	parts [][]byte
 }
 
-// begin says hello, subscribes to what the address wishes, and starts the reader.
-func (c *client) begin(conn *websocket.Conn, query url.Values) {
+// begin says hello, subscribes to what the address wishes, and starts the reader. valid ends when the client may not be here any
+// more, with what it is told as its cause; nil never does.
+func (c *client) begin(conn *websocket.Conn, query url.Values, valid context.Context) {
 	h := c.door.hub
 	c.raw = rawConn(c.wire.Conn)
 	c.heard.Store(int64(time.Since(h.start)))
@@ -81,6 +84,9 @@ func (c *client) begin(conn *websocket.Conn, query url.Values) {
 	c.wire.client = c
 	ask, err := parseQuery(query, h.now())
 	joined := h.join(c, ask, err)
+	if valid != nil {
+		c.stay = context.AfterFunc(valid, func() { c.end(websocket.ClosePolicyViolation, context.Cause(valid).Error()) })
+	}
 	go c.read(conn)
 	if !joined {
 		c.end(websocket.CloseTryAgainLater, errStopped.Error())
@@ -245,6 +251,9 @@ func (c *client) read(conn *websocket.Conn) {
 	h := c.door.hub
 	defer c.door.release(c.from)
 	defer h.leave(c)
+	if c.stay != nil {
+		defer c.stay()
+	}
 	defer c.wire.Conn.Close()
 	defer func() { // net/http guards handlers only
 		if v := recover(); v != nil {
