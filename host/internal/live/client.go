@@ -263,6 +263,13 @@ func (c *client) read(conn *websocket.Conn) {
 	conn.SetReadLimit(readLimit)
 	answer := conn.PingHandler()
 	conn.SetPingHandler(func(data string) error { return cmp.Or(c.hear(), answer(data)) })
+	goodbye := conn.CloseHandler()
+	conn.SetCloseHandler(func(code int, text string) error {
+		if c.wire.frames.short {
+			c.end(websocket.CloseProtocolError, "a close frame has no body, or a code")
+		}
+		return goodbye(code, text)
+	})
 	conn.SetPongHandler(func(string) error { return c.hear() })
 	for {
 		kind, message, err := conn.ReadMessage()
