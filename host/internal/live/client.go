@@ -57,7 +57,8 @@ type client struct {
 
 	mu      sync.Mutex // guards all below; a leaf
 	subs    []sub
-	replies []reply // not yet sent
+	replies []reply  // not yet sent
+	holds   []*sheet // that what is being sent now is a part of
 	pong    []byte
 	pinging bool
 	closing []byte // the close frame to send, nil to go on
@@ -72,6 +73,7 @@ type client struct {
 type reply struct {
 	kind  string
 	parts [][]byte
+	sheet *sheet // that a part is of; nil is none
 }
 
 // begin says hello, subscribes to what the address wishes, and starts the reader. valid ends when the client may not be here any
@@ -145,6 +147,10 @@ func (h *Hub) leave(c *client) {
 		h.count(s, -1)
 	}
 	c.subs = nil
+	for _, r := range c.replies {
+		h.shelf.give(r.sheet)
+	}
+	c.replies = nil
 	if c.place < len(h.clients) && h.clients[c.place] == c {
 		last := len(h.clients) - 1
 		h.clients[c.place] = h.clients[last]
@@ -233,16 +239,32 @@ func (h *Hub) tell(c *client, ask wish, chosen []*topic) {
 		return
 	}
 	for _, t := range chosen {
-		c.reply(typeHistory+t.name, t.history.frame(t.name, h.now().UTC(), ask.since)...)
+		parts, s := t.history.frame(t.name, h.now().UTC(), ask.since)
+		if !h.shelf.take(s) {
+			c.reply(typeError, h.complaint(errShelf))
+			return
+		}
+		c.put(reply{typeHistory + t.name, parts, s})
 	}
 }
 
 // reply puts a frame in the place of an unsent one of its kind. It must be called under mu.
-func (c *client) reply(kind string, parts ...[]byte) {
-	if at := slices.IndexFunc(c.replies, func(r reply) bool { return r.kind == kind }); at >= 0 {
+func (c *client) reply(kind string, parts ...[]byte) { c.put(reply{kind: kind, parts: parts}) }
+
+func (c *client) put(r reply) {
+	if at := slices.IndexFunc(c.replies, func(old reply) bool { return old.kind == r.kind }); at >= 0 {
+		c.door.hub.shelf.give(c.replies[at].sheet)
 		c.replies = slices.Delete(c.replies, at, at+1)
 	}
-	c.replies = append(c.replies, reply{kind, parts})
+	c.replies = append(c.replies, r)
+}
+
+// out gives back what was being sent, be it out or given up. It must be called under mu.
+func (c *client) out() {
+	for _, s := range c.holds {
+		c.door.hub.shelf.give(s)
+	}
+	c.holds = nil
 }
 
 // read takes what the client says. It ends with the connection, or soon after a close frame from either side.
