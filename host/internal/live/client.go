@@ -78,7 +78,7 @@ type reply struct {
 
 // begin says hello, subscribes to what the address wishes, and starts the reader. valid ends when the client may not be here any
 // more, with what it is told as its cause; nil never does.
-func (c *client) begin(conn *websocket.Conn, query url.Values, valid context.Context) {
+func (c *client) begin(valid context.Context, conn *websocket.Conn, query url.Values) {
 	h := c.door.hub
 	c.raw = rawConn(c.wire.Conn)
 	c.heard.Store(int64(time.Since(h.start)))

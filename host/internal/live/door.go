@@ -116,7 +116,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.release(from)
 		return
 	}
-	c.begin(conn, r.URL.Query(), telemetry.Valid(r.Context()))
+	c.begin(telemetry.Valid(r.Context()), conn, r.URL.Query())
 }
 
 // hijacker has the upgrader work on the client's own wire.
