@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -337,5 +338,76 @@ func TestRequiredKeysThatAreNotThere(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", auth, err, want)
 		}
+	}
+}
+
+// TestRevokedKeysEndWhatRuns: a stream, a request that waits and a websocket of a key that is revoked end, with the upstream's call;
+// those of another key go on.
+func TestRevokedKeysEndWhatRuns(t *testing.T) {
+	web, batch := newKey("web"), newKey("batch")
+	keysFile := filepath.Join(t.TempDir(), "keys.yaml")
+	write(t, keysFile, "keys:\n- "+web.entry+"\n- "+batch.entry+"\n")
+	stack := newGPUStack(t, func(p *provider, w http.ResponseWriter, r *http.Request, c chat) {
+		if c.Model == "begun" {
+			begin(w)
+			event(w, "Hel")
+		}
+		if p.hang(r) || c.Model != "begun" {
+			return
+		}
+		event(w, "lo")
+		done(w)
+	})
+	p := serve(t, setup{plugins: "inference", gpustack: stack.url, top: fmt.Sprintf("auth: {required: true, keys_file: %q}", keysFile)})
+	open := func(k madeKey) (*stream, *websocket.Conn) {
+		s := p.stream(chatBody("begun", "hi"), "X-API-Key", k.text)
+		s.line("data: ")
+		feed := listen(t, p.url+"/api/live", http.Header{"X-Api-Key": {k.text}})
+		if _, _, err := feed.ReadMessage(); err != nil {
+			t.Fatal(err)
+		}
+		return s, feed
+	}
+	ended, feed := open(web)
+	kept, keptFeed := open(batch)
+	waits := make(chan answer, 1)
+	go func() {
+		a, err := p.try(t.Context(), "POST", p.url+"/api/inference/stream", chatBody("waits", "hi"), "X-API-Key", web.text)
+		if err != nil {
+			t.Error(err)
+		}
+		waits <- a
+	}()
+	eventually(t, "three chats are open", func() bool { now, _ := stack.inFlight(); return now == 3 })
+
+	replace(t, keysFile, "keys:\n- "+strings.TrimSuffix(web.entry, "}")+", disabled: true}\n- "+batch.entry+"\n")
+	if rest, err := io.ReadAll(ended.r); err != io.ErrUnexpectedEOF {
+		t.Errorf("the stream ended with %q, %v: want it broken off", rest, err)
+	}
+	if a := receive(t, "the one that waits", waits); a.status != 401 || !strings.Contains(a.detail(t), "revoked") || !strings.HasPrefix(a.header.Get("WWW-Authenticate"), "Bearer ") {
+		t.Errorf("the one that waits: %v %v", a, a.header)
+	}
+	for {
+		_, _, err := feed.ReadMessage()
+		if err == nil {
+			continue
+		}
+		if e := (*websocket.CloseError)(nil); !errors.As(err, &e) || e.Code != websocket.ClosePolicyViolation || e.Text != "the API key has been revoked" {
+			t.Errorf("the feed ended with %v", err)
+		}
+		break
+	}
+	eventually(t, "one chat is left at the upstream", func() bool { now, _ := stack.inFlight(); return now == 1 })
+	stack.release()
+	if got := kept.words(); got != "lo" {
+		t.Errorf("the other key's stream ended with %q", got)
+	}
+	for range 3 {
+		if _, _, err := keptFeed.ReadMessage(); err != nil {
+			t.Errorf("the other key's feed: %v", err)
+		}
+	}
+	if said := p.log.String(); strings.Contains(said, `"level":"ERROR"`) || !strings.Contains(said, "the API key has been revoked") {
+		t.Error("the log should tell of it, and not as an error")
 	}
 }

@@ -267,6 +267,9 @@ func (a *App) Close() {
 	}
 	a.closed = true
 	a.end()
+	if a.gate != nil {
+		a.gate.Close()
+	}
 	for _, l := range []net.Listener{a.public, a.private} {
 		if l != nil {
 			_ = l.Close() // the servers have closed them if they ran

@@ -27,8 +27,9 @@ func (a *App) readKeys(c *config.Config) (*keys.Set, error) {
 // guard makes the gate in front of all routes.
 func (a *App) guard(known *keys.Set) error {
 	a.gate = keys.NewGate(keys.GateOptions{
-		Error: route.Error,
-		Named: telemetry.SetKey,
+		Error:    route.Error,
+		Named:    telemetry.SetKey,
+		Admitted: telemetry.SetValid,
 		// How fast strangers are sent away says nothing about the service.
 		Refused: func(ctx context.Context) { telemetry.SetProbe(ctx, unauthorized) },
 	})

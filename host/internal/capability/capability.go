@@ -105,14 +105,18 @@ func Names() []string {
 }
 
 // refuse remembers what was refused, and says so to the guest.
-func (p *Plugin) refuse(in *wasm.Operation, text string) error {
-	p.remember(in, text)
+func (p *Plugin) refuse(in *wasm.Operation, text string) error { return p.refuseAs(in, text, text) }
+
+// refuseAs is refuse with a text for the operator's eyes alone, shown. What text says is logged, by the host and often by the guest: it
+// has nothing in it that may be made of what a person typed.
+func (p *Plugin) refuseAs(in *wasm.Operation, text, shown string) error {
+	p.remember(in, text, shown)
 	return &abi.Error{Code: abi.Denied, Text: text}
 }
 
 // remember keeps a refusal for the operator.
-func (p *Plugin) remember(in *wasm.Operation, text string) {
-	if p.Refused.Add(text) {
+func (p *Plugin) remember(in *wasm.Operation, text, shown string) {
+	if p.Refused.Add(text, shown) {
 		p.Log.Warn("a call was refused", "why", text, "request", in.RequestID)
 	}
 }

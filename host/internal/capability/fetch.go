@@ -2,6 +2,7 @@ package capability
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,7 +81,7 @@ func (f *fetch) follow(head *headContext, in *wasm.Operation, h *hop, x *exchang
 			}
 			return reply, nil
 		case err == nil && n == redirects:
-			err = &abi.Error{Code: abi.Limit, Text: fmt.Sprintf("fetch: over %d redirects, the last from %s", redirects, address(h.target))}
+			err = &abi.Error{Code: abi.Limit, Text: fmt.Sprintf("fetch: over %d redirects, the last from %s", redirects, server(h.target))}
 		case err != nil:
 			err = f.refuse(in, fmt.Sprintf("plugin %q: %v", f.plugin.Name, err))
 		}
@@ -103,13 +104,19 @@ func (f *fetch) allow(in *wasm.Operation, parts *Parts, h *hop) (*config.Fetch, 
 	case grant != nil:
 		return grant, nil
 	case covered:
-		return nil, f.refuse(in, fmt.Sprintf("plugin %q may not use secret %.80q for %s: add secret: %.80s to that line of its grant.fetch", f.plugin.Name, h.secret, address(h.target), yaml(h.secret)))
+		text := func(address string) string {
+			return fmt.Sprintf("plugin %q may not use secret %.80q for %s: add secret: %.80s to that line of its grant.fetch", f.plugin.Name, h.secret, address, yaml(h.secret))
+		}
+		return nil, f.plugin.refuseAs(in, text(server(h.target)), text(address(h.target)))
 	}
 	redirected := ""
 	if h.from != "" {
 		redirected = ", where " + h.from + " redirects to"
 	}
-	return nil, f.refuse(in, fmt.Sprintf("plugin %q may not %s %s%s: add to its grant.fetch: %s", f.plugin.Name, h.target.method, address(h.target), redirected, missing(h.target, h.secret)))
+	text := func(address, line string) string {
+		return fmt.Sprintf("plugin %q may not %s %s%s: add to its grant.fetch: %s", f.plugin.Name, h.target.method, address, redirected, line)
+	}
+	return nil, f.plugin.refuseAs(in, text(server(h.target), missing(h.target, h.secret, anyPath)+f.where()), text(address(h.target), missing(h.target, h.secret, grantable(h.target.path))))
 }
 
 // reply is the answer as the guest gets it.
@@ -297,17 +304,24 @@ func (f *fetch) refuse(in *wasm.Operation, text string) error { return f.plugin.
 
 // blocked says which setting would allow the address, if it is meant.
 func (f *fetch) blocked(in *wasm.Operation, h *hop, err error) error {
-	text := fmt.Sprintf("plugin %q: %v", f.plugin.Name, err)
+	text, shown := fmt.Sprintf("plugin %q: %v", f.plugin.Name, err), ""
 	if h.from != "" {
 		text += ", where " + h.from + " redirects to"
 	}
 	if u := h.target.upstream; u != "" {
 		text += fmt.Sprintf(": if that is meant, set upstreams.%s.private: true", u)
 	} else {
-		text += ": if that is meant, its line in grant.fetch is " + allowing(h.target, h.secret, true)
+		text += ": if that is meant, its line in grant.fetch is "
+		shown = text + allowing(h.target, h.secret, grantable(h.target.path), true)
+		text += allowing(h.target, h.secret, anyPath, true) + f.where()
 	}
-	f.plugin.remember(in, text)
+	f.plugin.remember(in, text, cmp.Or(shown, text))
 	return &abi.Error{Code: abi.Blocked, Text: text}
+}
+
+// where says where the path is shown that a message leaves out.
+func (f *fetch) where() string {
+	return ", with the path that the admin listener's /api/plugins/" + f.plugin.Name + " shows"
 }
 
 // explain logs a call that failed, since the guest's text may be all that is left of the cause, and gives it its code.

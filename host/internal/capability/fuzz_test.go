@@ -41,7 +41,7 @@ func FuzzTarget(f *testing.F) {
 		if err == nil && !strings.HasPrefix(u.RequestURI(), "//") && sent.Path != a.path {
 			t.Fatalf("%.300q was judged as path %.300q and is sent as %.300q", raw, a.path, u.RequestURI())
 		}
-		line := missing(a, "")
+		line := missing(a, "", grantable(a.path))
 		if strings.ContainsAny(line, "\r\n") || !under(grantable(a.path), a.path) {
 			t.Fatalf("%.300q: the missing line is %.300q", raw, line)
 		}

@@ -114,6 +114,17 @@ func (g *guest) refuses(t testing.TB, in *wasm.Operation, code abi.Code) string 
 	return coded.Text
 }
 
+// shown is what the operator is shown of the call that was refused last.
+func (g *guest) shown() (text string) {
+	var last time.Time
+	for _, r := range g.refused.List() {
+		if !r.Last.Before(last) {
+			text, last = r.Text, r.Last
+		}
+	}
+	return text
+}
+
 // recorder is a server that says what it was asked, as lines.
 type recorder struct {
 	*httptest.Server

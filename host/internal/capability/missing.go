@@ -10,14 +10,17 @@ import (
 // maxShown bounds a path in a message, in bytes: a guest chooses it, and messages are kept.
 const maxShown = 256
 
-// missing is the line of grant.fetch that would allow a call, to be pasted as it is.
-func missing(t *target, secret string) string {
+// anyPath stands for a path in a message that is logged: it may be made of what a person typed. No configuration takes it.
+const anyPath = "…"
+
+// missing is the line of grant.fetch that would allow a call below a path, to be pasted as it is.
+func missing(t *target, secret, path string) string {
 	addr, err := netip.ParseAddr(t.host)
-	return allowing(t, secret, t.host == "localhost" || err == nil && (addr.IsLoopback() || addr.IsPrivate()))
+	return allowing(t, secret, path, t.host == "localhost" || err == nil && (addr.IsLoopback() || addr.IsPrivate()))
 }
 
-// allowing is a line of grant.fetch for a call.
-func allowing(t *target, secret string, private bool) string {
+// allowing is a line of grant.fetch for a call below a path.
+func allowing(t *target, secret, path string, private bool) string {
 	var b strings.Builder
 	if t.upstream != "" {
 		fmt.Fprintf(&b, "- {upstream: %s", yaml(t.upstream))
@@ -33,7 +36,7 @@ func allowing(t *target, secret string, private bool) string {
 			b.WriteString(", private: true")
 		}
 	}
-	fmt.Fprintf(&b, ", methods: [%s], paths: [%s]", yaml(t.method), yaml(grantable(t.path)))
+	fmt.Fprintf(&b, ", methods: [%s], paths: [%s]", yaml(t.method), yaml(path))
 	if secret != "" {
 		fmt.Fprintf(&b, ", secret: %s", yaml(secret))
 	}
@@ -64,7 +67,19 @@ func yaml(s string) string {
 	return strconv.Quote(s)
 }
 
-// address names a target without its query, which may hold what a person typed.
+// server names where a target is, and nothing of what is asked for there.
+func server(t *target) string {
+	s := t.scheme + "://" + t.hostPort()
+	if t.upstream != "" {
+		s = "upstream://" + t.upstream
+	}
+	if len(s) > maxShown {
+		return s[:maxShown] + "…"
+	}
+	return s
+}
+
+// address names a target without its query, which may hold what a person typed. So may the path: who reads it is the operator alone.
 func address(t *target) string {
 	u := *t.url
 	u.RawQuery, u.ForceQuery = "", false

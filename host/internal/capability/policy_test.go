@@ -13,6 +13,7 @@ import (
 
 	"github.com/patchbay-run/patchbay/host/internal/capability"
 	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/wasm"
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
 
@@ -180,7 +181,8 @@ func TestTheMissingLineIsTheOneToAdd(t *testing.T) {
 		"upstream://up/v1/models",
 	} {
 		g := setup{named: named}.guest(t)
-		text := g.refuses(t, ask("GET", url), abi.Denied)
+		g.refuses(t, ask("GET", url), abi.Denied)
+		text := g.refused.List()[0].Text
 		_, line, ok := strings.Cut(text, "add to its grant.fetch: ")
 		if !ok {
 			t.Errorf("%s: %s", url, text)
@@ -202,6 +204,44 @@ func TestTheMissingLineIsTheOneToAdd(t *testing.T) {
 			t.Errorf("%s: with the line %s: %v", url, line, err)
 		}
 	}
+}
+
+// TestPathsAreTheOperatorsAlone: a path may be made of what a person typed. The guest's text is logged by its SDK, ours by the host.
+func TestPathsAreTheOperatorsAlone(t *testing.T) {
+	s := record(t)
+	g := setup{grant: []config.Fetch{grant(t, s.URL, func(f *config.Fetch) { f.Paths, f.Private, f.Secret = []string{"/open"}, false, "other" })}}.guest(t)
+	for _, c := range []struct {
+		in    *wasm.Operation
+		code  abi.Code
+		want  string
+		shown string
+	}{
+		{ask("GET", "https://api.example.com:8443/wiki/her+words?q=her+query"), abi.Denied, `may not GET https://api.example.com:8443: add to its grant.fetch: - {host: api.example.com, port: 8443, methods: [GET], paths: ["…"]}, with the path that the admin listener's /api/plugins/probe shows`, "/wiki/her+words"},
+		{ask("GET", "https://api.example.com:8443/wiki/other/her+words"), abi.Denied, "may not GET https://api.example.com:8443: ", "/wiki/other/her+words"},
+		{ask("GET", "upstream://up/her+words"), abi.Denied, "may not GET upstream://up: ", "upstream://up/her+words"},
+		{ask("GET", s.URL+"/open/her+words"), abi.Blocked, "private: true", "/open/her+words"},
+		{withSecret(ask("GET", s.URL+"/open/her+words/2"), "mine"), abi.Denied, `secret "mine" for http://127.0.0.1:`, "/open/her+words/2"},
+	} {
+		if text := g.refuses(t, c.in, c.code); !strings.Contains(text, c.want) || strings.Contains(text, "her+") {
+			t.Errorf("the guest is told: %s", text)
+		}
+		list := g.refused.List()
+		if text := list[len(list)-1].Text; !strings.Contains(text, c.shown) || strings.Contains(text, "her+query") {
+			t.Errorf("the operator is shown: %s", text)
+		}
+	}
+	log := g.log.String()
+	if strings.Contains(log, "her+") || !strings.Contains(log, "https://api.example.com:8443") {
+		t.Errorf("logged:\n%s", log)
+	}
+	if n := strings.Count(log, "a call was refused"); n != 4 { // the second is the first once more
+		t.Errorf("%d lines:\n%s", n, log)
+	}
+}
+
+func withSecret(in *wasm.Operation, name string) *wasm.Operation {
+	in.Name = name
+	return in
 }
 
 func TestRefusalsAreBoundedAndCounted(t *testing.T) {

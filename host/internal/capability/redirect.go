@@ -66,7 +66,7 @@ func (h *hop) next(resp *http.Response, u *upstream.Upstream) (*hop, error) {
 	for _, m := range h.masks { // a secret goes neither there nor into a message
 		location = m.text(location)
 	}
-	from := address(h.target)
+	from := server(h.target)
 	to, named, err := resolve(resp.Request.URL, location, u)
 	if err != nil {
 		return nil, fmt.Errorf("a redirect of %s is refused: %w", from, err)
@@ -80,9 +80,9 @@ func (h *hop) next(resp *http.Response, u *upstream.Upstream) (*hop, error) {
 	if resp.StatusCode >= http.StatusTemporaryRedirect || method == h.target.method {
 		switch {
 		case h.stream != nil:
-			return nil, fmt.Errorf("a redirect of %s to %s is refused: the body was a stream, which is sent once; call that address, or send the whole body at once", from, address(t))
+			return nil, fmt.Errorf("a redirect of %s to %s is refused: the body was a stream, which is sent once; call that address, or send the whole body at once", from, server(t))
 		case away && len(h.body) > 0:
-			return nil, fmt.Errorf("a redirect of %s to %s is refused: it would send the body to another server; call that address if it is meant", from, address(t))
+			return nil, fmt.Errorf("a redirect of %s to %s is refused: it would send the body to another server; call that address if it is meant", from, server(t))
 		}
 		n.body = h.body
 	}

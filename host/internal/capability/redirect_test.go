@@ -118,7 +118,7 @@ func TestEachHopIsJudged(t *testing.T) {
 		code abi.Code
 		text string
 	}{
-		"/elsewhere?q=typed":                    {abi.Denied, "may not GET " + url + "/elsewhere, where " + url + "/go redirects to: add to its grant.fetch: - {host: 127.0.0.1"},
+		"/elsewhere?q=typed":                    {abi.Denied, "may not GET " + url + "/elsewhere, where " + url + " redirects to: add to its grant.fetch: - {host: 127.0.0.1"},
 		"/ok/../elsewhere":                      {abi.Denied, "may not GET " + url + "/elsewhere"},
 		"/ok/%2e%2e/elsewhere":                  {abi.Denied, "a \"..\" segment"},
 		"/ok%2f..%2felsewhere":                  {abi.Denied, "escaped slash"},
@@ -137,7 +137,8 @@ func TestEachHopIsJudged(t *testing.T) {
 		"//127。0。0。1/":                          {abi.Denied, "neither a plain name"},
 	} {
 		text := g.refuses(t, hops("5", ask("GET", url+"/go?302="+strings.NewReplacer("%", "%25", "\x7f", "%7f", "\\", "%5c").Replace(to))), want.code)
-		if !strings.Contains(text, want.text) || strings.Contains(text+g.log.String(), "typed") || len(text) > 2000 {
+		text += "\n" + g.shown()
+		if !strings.Contains(text, want.text) || strings.Contains(text+g.log.String(), "typed") || len(text) > 4000 {
 			t.Errorf("%s: %.2000s", to, text)
 		}
 	}
@@ -221,7 +222,7 @@ func TestRedirectsOfAnUpstream(t *testing.T) {
 		"/base/v2/end": "may not GET upstream://up/v2/end", "/base/v1x": "may not GET upstream://up/v1x", "/v1/end": "leaves the endpoint's path", "/basev1/end": "leaves the endpoint's path",
 		"https" + url[4:] + "/base/v1/end": "may not GET https://", "http://127.0.0.2/v1/end": "may not GET http://127.0.0.2/v1/end",
 	} {
-		if text := g.refuses(t, hops("5", ask("GET", "upstream://up/v1/go?302="+to)), abi.Denied); !strings.Contains(text, want) {
+		if text := g.refuses(t, hops("5", ask("GET", "upstream://up/v1/go?302="+to)), abi.Denied) + g.shown(); !strings.Contains(text, want) {
 			t.Errorf("%s: %s", to, text)
 		}
 	}
@@ -260,7 +261,7 @@ func TestEndpointsRedirectToEachOther(t *testing.T) {
 			"http://user@" + two[7:] + "/other/v1/end": "a user or a password",
 			"https" + two[4:] + "/other/v1/end":        "may not GET https://",
 		} {
-			if text := g.refuses(t, hops("1", ask("GET", "upstream://up/v1/go?302="+to, "x-key", fmt.Sprint(i))), abi.Denied); !strings.Contains(text, want) {
+			if text := g.refuses(t, hops("1", ask("GET", "upstream://up/v1/go?302="+to, "x-key", fmt.Sprint(i))), abi.Denied) + g.shown(); !strings.Contains(text, want) {
 				t.Errorf("%s: %s", to, text)
 			}
 		}

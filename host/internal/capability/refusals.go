@@ -15,6 +15,7 @@ type Refusal struct {
 	Text  string    `json:"text"`
 	Count int       `json:"count"`
 	Last  time.Time `json:"last"`
+	said  string    // in the log
 }
 
 // Refusals remembers the latest different refusals of a plugin, for its operator. The zero value is ready.
@@ -25,22 +26,27 @@ type Refusals struct {
 	said   int
 }
 
-// Add counts a refusal and says whether it is worth a log line: its text is new, and there were not too many of late.
-func (r *Refusals) Add(text string) bool {
+// Add counts a refusal, which List shows by text, and says whether it is worth a log line, said: that is new, and there were not too
+// many of late.
+func (r *Refusals) Add(said, text string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := time.Now()
+	now, known := time.Now(), false
 	for i := range r.list {
 		if r.list[i].Text == text {
 			r.list[i].Count++
 			r.list[i].Last = now
 			return false
 		}
+		known = known || r.list[i].said == said
 	}
 	if len(r.list) == keptRefusals {
 		r.list = r.list[1:]
 	}
-	r.list = append(r.list, Refusal{Text: text, Count: 1, Last: now})
+	r.list = append(r.list, Refusal{Text: text, Count: 1, Last: now, said: said})
+	if known {
+		return false
+	}
 	if now.Sub(r.minute) >= time.Minute {
 		r.minute, r.said = now, 0
 	}

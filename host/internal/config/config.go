@@ -108,6 +108,7 @@ type Live struct {
 	MaxPublished  int           `yaml:"max_published"`   // topics of plugins
 	MaxState      Bytes         `yaml:"max_state"`       // of one of these topics
 	History       time.Duration `yaml:"history"`         // how far it goes back; 0 keeps none
+	MaxHistory    Bytes         `yaml:"max_history"`     // on its way to clients, all together
 	PingInterval  time.Duration `yaml:"ping_interval"`
 	WriteTimeout  time.Duration `yaml:"write_timeout"`
 }

@@ -41,6 +41,7 @@ func Default() *Config {
 			MaxPublished:  64,
 			MaxState:      64 * KiB,
 			History:       time.Hour,
+			MaxHistory:    32 * MiB,
 			PingInterval:  30 * time.Second,
 			WriteTimeout:  10 * time.Second,
 		},

@@ -68,6 +68,7 @@ func (v *validator) rest() {
 	v.number(p.key("max_published"), int64(v.Live.MaxPublished), 1, 10000)
 	v.size(p.key("max_state"), v.Live.MaxState, 1, 16*MiB)
 	v.notNegative(p.key("history"), v.Live.History)
+	v.size(p.key("max_history"), v.Live.MaxHistory, MiB, 1024*GiB)
 	v.positive(p.key("ping_interval"), v.Live.PingInterval)
 	v.positive(p.key("write_timeout"), v.Live.WriteTimeout)
 

@@ -54,6 +54,9 @@ type Feed struct {
 	Bytes   int64
 	Dropped int64 // clients that read too slowly
 	Refused int64 // clients that found no place
+
+	HistoryHeld    int64 // bytes of history on its way to clients
+	HistoryRefused int64 // answers with history that were left out
 }
 
 // Config is the configuration in force.

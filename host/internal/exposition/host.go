@@ -11,6 +11,8 @@ func hostMeasures() []measure[State] {
 		{"feed_sent_bytes_total", "Bytes of these frames.", counter, func(s State) float64 { return float64(s.Feed.Bytes) }},
 		{"feed_dropped_clients_total", "Clients of the feed that were cut because they did not read.", counter, func(s State) float64 { return float64(s.Feed.Dropped) }},
 		{"feed_refused_clients_total", "Clients of the feed that found no place.", counter, func(s State) float64 { return float64(s.Feed.Refused) }},
+		{"feed_history_held_bytes", "History on its way to clients of the feed; live.max_history bounds it.", gauge, func(s State) float64 { return float64(s.Feed.HistoryHeld) }},
+		{"feed_history_refused_total", "Answers of the feed whose history was left out, over live.max_history.", counter, func(s State) float64 { return float64(s.Feed.HistoryRefused) }},
 		{"config_last_reload_successful", "1 while the newest configuration is in force, 0 while it was not taken.", gauge, func(s State) float64 { return truth(!s.Config.Failed) }},
 		{"config_last_reload_success_timestamp_seconds", "When the configuration in force was taken.", gauge, func(s State) float64 { return s.Config.Applied }},
 		{"capacity_requests_per_second", "Requests of the present mix that can be served in a second.", gauge, func(s State) float64 { return s.Capacity.Rate }},

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +18,9 @@ type GateOptions struct {
 	Error func(w http.ResponseWriter, r *http.Request, status int, detail string)
 	// Named is told whose key came with a request; nil is nobody.
 	Named func(ctx context.Context, name string)
+	// Admitted is told of each request that goes on with a key. valid ends when the key is revoked or expires, with ErrRevoked or
+	// ErrExpired as its cause. All requests of the key share it, and it outlives them. nil is nobody.
+	Admitted func(ctx, valid context.Context)
 	// Refused is told of each request that goes no further; nil is nobody.
 	Refused func(ctx context.Context)
 	// Now is the clock; nil is time.Now.
@@ -24,17 +28,25 @@ type GateOptions struct {
 }
 
 // Gate lets requests through to what lies behind it, or answers them itself. Until the first Swap it lets none through.
+// What was let in with a key that is good no longer is told: see GateOptions.Admitted.
 type Gate struct {
 	options GateOptions
-	set     atomic.Pointer[Set]
+	force   atomic.Pointer[force]
 	vec     *prometheus.CounterVec
 	counts  [reasons]prometheus.Counter
+
+	mu     sync.Mutex // held by whoever changes force, or ends what is over
+	expiry *time.Timer
+	closed bool
 }
 
 // NewGate makes a closed gate.
 func NewGate(o GateOptions) *Gate {
 	if o.Named == nil {
 		o.Named = func(context.Context, string) {}
+	}
+	if o.Admitted == nil {
+		o.Admitted = func(context.Context, context.Context) {}
 	}
 	if o.Refused == nil {
 		o.Refused = func(context.Context) {}
@@ -54,8 +66,42 @@ func NewGate(o GateOptions) *Gate {
 	return g
 }
 
-// Swap puts a set in force for all requests from now on. What is under way goes on, a websocket too.
-func (g *Gate) Swap(s *Set) { g.set.Store(s) }
+// Swap puts a set in force for all requests from now on. What is under way with a key that is in it, and good, goes on; what
+// others were admitted with ends. A key whose routes are others now has that from its next request on.
+func (g *Gate) Swap(s *Set) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	old := g.force.Load()
+	next := s.follow(old, g.options.Now())
+	g.force.Store(next) // first: who is let in by the old one has what is about to end
+	g.lapse(next, old)
+}
+
+// lapse ends what is over, and looks again when the next key expires. It must be called under mu.
+func (g *Gate) lapse(f, old *force) {
+	if g.expiry != nil {
+		g.expiry.Stop()
+	}
+	now := g.options.Now()
+	next := f.lapse(old, now)
+	if next.IsZero() || g.closed {
+		return
+	}
+	g.expiry = time.AfterFunc(min(max(next.Sub(now), time.Millisecond), recheck), func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.lapse(g.force.Load(), nil)
+	})
+}
+
+// Close ends the wait for keys to expire. What is in force stays.
+func (g *Gate) Close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed = true; g.expiry != nil {
+		g.expiry.Stop()
+	}
+}
 
 // Collector counts what was refused.
 func (g *Gate) Collector() prometheus.Collector { return g.vec }
@@ -73,9 +119,9 @@ func (g *Gate) Guard(next http.Handler) http.Handler {
 }
 
 func (g *Gate) judge(r *http.Request) reason {
-	set := g.set.Load()
+	force := g.force.Load()
 	switch {
-	case set == nil:
+	case force == nil:
 		return unready
 	case inURL(r.URL):
 		return leaked
@@ -86,14 +132,14 @@ func (g *Gate) judge(r *http.Request) reason {
 	switch why {
 	case good:
 	case missing, foreign: // a foreign one may be for a plugin
-		if set.required {
+		if force.required {
 			return why
 		}
 		return good
 	default:
 		return why
 	}
-	k, why := set.find(sent)
+	k, why := force.find(sent)
 	if why != good {
 		return why
 	}
@@ -104,6 +150,11 @@ func (g *Gate) judge(r *http.Request) reason {
 	if !k.allows(r) {
 		return outOfScope
 	}
+	v := force.valid[k]
+	if v == nil { // the clock was set back: what was over stays so until the next Swap
+		return expired
+	}
+	g.options.Admitted(r.Context(), v)
 	strip(r.Header)
 	return good
 }

@@ -2,6 +2,7 @@ package live
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
@@ -47,6 +48,7 @@ type client struct {
 
 	heard  atomic.Int64  // when there was a sign of life last, since the hub's start
 	pinged time.Duration // the sweep's alone
+	stay   func() bool   // stops waiting for the end of what let the client in; nil waits for nothing
 
 	// The reader's alone.
 	talk  int
@@ -55,7 +57,8 @@ type client struct {
 
 	mu      sync.Mutex // guards all below; a leaf
 	subs    []sub
-	replies []reply // not yet sent
+	replies []reply  // not yet sent
+	holds   []*sheet // that what is being sent now is a part of
 	pong    []byte
 	pinging bool
 	closing []byte // the close frame to send, nil to go on
@@ -70,10 +73,12 @@ type client struct {
 type reply struct {
 	kind  string
 	parts [][]byte
+	sheet *sheet // that a part is of; nil is none
 }
 
-// begin says hello, subscribes to what the address wishes, and starts the reader.
-func (c *client) begin(conn *websocket.Conn, query url.Values) {
+// begin says hello, subscribes to what the address wishes, and starts the reader. valid ends when the client may not be here any
+// more, with what it is told as its cause; nil never does.
+func (c *client) begin(valid context.Context, conn *websocket.Conn, query url.Values) {
 	h := c.door.hub
 	c.raw = rawConn(c.wire.Conn)
 	c.heard.Store(int64(time.Since(h.start)))
@@ -81,6 +86,9 @@ func (c *client) begin(conn *websocket.Conn, query url.Values) {
 	c.wire.client = c
 	ask, err := parseQuery(query, h.now())
 	joined := h.join(c, ask, err)
+	if valid != nil {
+		c.stay = context.AfterFunc(valid, func() { c.end(websocket.ClosePolicyViolation, context.Cause(valid).Error()) })
+	}
 	go c.read(conn)
 	if !joined {
 		c.end(websocket.CloseTryAgainLater, errStopped.Error())
@@ -139,6 +147,10 @@ func (h *Hub) leave(c *client) {
 		h.count(s, -1)
 	}
 	c.subs = nil
+	for _, r := range c.replies {
+		h.shelf.give(r.sheet)
+	}
+	c.replies = nil
 	if c.place < len(h.clients) && h.clients[c.place] == c {
 		last := len(h.clients) - 1
 		h.clients[c.place] = h.clients[last]
@@ -227,16 +239,32 @@ func (h *Hub) tell(c *client, ask wish, chosen []*topic) {
 		return
 	}
 	for _, t := range chosen {
-		c.reply(typeHistory+t.name, t.history.frame(t.name, h.now().UTC(), ask.since)...)
+		parts, s := t.history.frame(t.name, h.now().UTC(), ask.since)
+		if !h.shelf.take(s) {
+			c.reply(typeError, h.complaint(errShelf))
+			return
+		}
+		c.put(reply{typeHistory + t.name, parts, s})
 	}
 }
 
 // reply puts a frame in the place of an unsent one of its kind. It must be called under mu.
-func (c *client) reply(kind string, parts ...[]byte) {
-	if at := slices.IndexFunc(c.replies, func(r reply) bool { return r.kind == kind }); at >= 0 {
+func (c *client) reply(kind string, parts ...[]byte) { c.put(reply{kind: kind, parts: parts}) }
+
+func (c *client) put(r reply) {
+	if at := slices.IndexFunc(c.replies, func(old reply) bool { return old.kind == r.kind }); at >= 0 {
+		c.door.hub.shelf.give(c.replies[at].sheet)
 		c.replies = slices.Delete(c.replies, at, at+1)
 	}
-	c.replies = append(c.replies, reply{kind, parts})
+	c.replies = append(c.replies, r)
+}
+
+// out gives back what was being sent, be it out or given up. It must be called under mu.
+func (c *client) out() {
+	for _, s := range c.holds {
+		c.door.hub.shelf.give(s)
+	}
+	c.holds = nil
 }
 
 // read takes what the client says. It ends with the connection, or soon after a close frame from either side.
@@ -245,6 +273,9 @@ func (c *client) read(conn *websocket.Conn) {
 	h := c.door.hub
 	defer c.door.release(c.from)
 	defer h.leave(c)
+	if c.stay != nil {
+		defer c.stay()
+	}
 	defer c.wire.Conn.Close()
 	defer func() { // net/http guards handlers only
 		if v := recover(); v != nil {
@@ -254,6 +285,13 @@ func (c *client) read(conn *websocket.Conn) {
 	conn.SetReadLimit(readLimit)
 	answer := conn.PingHandler()
 	conn.SetPingHandler(func(data string) error { return cmp.Or(c.hear(), answer(data)) })
+	goodbye := conn.CloseHandler()
+	conn.SetCloseHandler(func(code int, text string) error {
+		if c.wire.frames.short {
+			c.end(websocket.CloseProtocolError, "a close frame has no body, or a code")
+		}
+		return goodbye(code, text)
+	})
 	conn.SetPongHandler(func(string) error { return c.hear() })
 	for {
 		kind, message, err := conn.ReadMessage()

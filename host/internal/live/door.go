@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/patchbay-run/patchbay/host/internal/server"
+	"github.com/patchbay-run/patchbay/host/internal/telemetry"
 )
 
 // requestID is the header that names the request, which whoever counts requests has set.
@@ -115,7 +116,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.release(from)
 		return
 	}
-	c.begin(conn, r.URL.Query())
+	c.begin(telemetry.Valid(r.Context()), conn, r.URL.Query())
 }
 
 // hijacker has the upgrader work on the client's own wire.

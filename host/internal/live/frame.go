@@ -72,6 +72,52 @@ const (
 	longest16 = math.MaxUint16
 )
 
+// incoming follows a client's frames for what gorilla/websocket does not tell: that a close frame has a body of one byte, where RFC
+// 6455, 5.5.1, has none or a code of two. The zero value stands before the first frame.
+type incoming struct {
+	head  [2 + 8 + 4]byte
+	have  int    // bytes of head
+	skip  uint64 // of the frame's body, still to come
+	over  bool   // a close frame has come: what follows it does not matter
+	short bool   // its body is one byte
+}
+
+// see takes what was read next.
+func (f *incoming) see(p []byte) {
+	for len(p) > 0 && !f.over {
+		if f.skip > 0 {
+			n := min(f.skip, uint64(len(p)))
+			f.skip, p = f.skip-n, p[n:]
+			continue
+		}
+		f.head[f.have] = p[0]
+		f.have, p = f.have+1, p[1:]
+		if f.have < 2 {
+			continue
+		}
+		length, size := uint64(f.head[1]&0x7f), 2
+		switch length {
+		case 126:
+			size += 2
+		case 127:
+			size += 8
+		}
+		mask := int(f.head[1]>>7) * 4
+		if f.have < size+mask {
+			continue
+		}
+		switch size {
+		case 4:
+			length = uint64(binary.BigEndian.Uint16(f.head[2:]))
+		case 10:
+			length = binary.BigEndian.Uint64(f.head[2:])
+		}
+		f.over = f.head[0]&0x0f == opClose&0x0f
+		f.short = f.over && length == 1
+		f.have, f.skip = 0, length
+	}
+}
+
 // text makes a text frame of a payload.
 func text(payload []byte) []byte {
 	return append(appendHeader(make([]byte, 0, len(payload)+10), opText, len(payload)), payload...)

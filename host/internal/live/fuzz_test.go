@@ -7,6 +7,29 @@ import (
 	"unicode/utf8"
 )
 
+// However a client's bytes arrive, its frames are the same, and a close frame of one byte is found where there is one.
+func FuzzIncoming(f *testing.F) {
+	for _, seed := range []string{
+		"\x88\x81\x00\x00\x00\x00\x03", "\x88\x01\x03", "\x88\x80\x00\x00\x00\x00", "\x88\x82\x00\x00\x00\x00\x03\xe8", "\x89\x81\x00\x00\x00\x00\x88\x88\x81",
+		"\x81\xfe\x00\x01\x00\x00\x00\x00\x88\x88\xfe\x00\x01\x00\x00\x00\x00\x03", "\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\x88\x81",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var whole, single incoming
+		whole.see(b)
+		for i := range b {
+			single.see(b[i : i+1])
+		}
+		if whole != single {
+			t.Errorf("%+v, and byte by byte %+v", whole, single)
+		}
+		if whole.short && !whole.over {
+			t.Errorf("%+v", whole)
+		}
+	})
+}
+
 // What a client says is a wish that can be done, or an error that can be told.
 func FuzzWish(f *testing.F) {
 	for _, seed := range []string{

@@ -36,9 +36,7 @@ type history struct {
 	at   int       // where the next point goes, once the ring is full
 	last time.Time // when the newest was taken
 
-	text    []byte // all points; nil until somebody asks. Never changed in place
-	offsets []int  // where each begins in text, the oldest first
-	times   []int64
+	sheet *sheet // all points; nil until somebody asks
 }
 
 type point struct {
@@ -90,38 +88,40 @@ func (h *history) add(now time.Time, state any) {
 		h.ring[h.at] = p
 		h.at = (h.at + 1) % n
 	}
-	h.last, h.text = now, nil
+	h.last, h.sheet = now, nil
 }
 
-// since returns the points after a moment as JSON, without the brackets around them. The text is shared: nobody changes it.
-func (h *history) since(moment time.Time) []byte {
+// since returns the points after a moment as JSON, without the brackets around them, and the sheet that they are a part of; nil is none.
+func (h *history) since(moment time.Time) ([]byte, *sheet) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.text == nil {
-		h.encode()
+	if h.sheet == nil {
+		h.sheet = h.encode()
 	}
-	from, _ := slices.BinarySearch(h.times, moment.UnixMilli()+1)
-	if from == len(h.times) {
-		return nil
+	s := h.sheet
+	from, _ := slices.BinarySearch(s.times, moment.UnixMilli()+1)
+	if from == len(s.times) {
+		return nil, nil
 	}
-	return h.text[h.offsets[from]:]
+	return s.text[s.offsets[from]:], s
 }
 
 // encode must be called under mu.
-func (h *history) encode() {
+func (h *history) encode() *sheet {
 	n, size := len(h.ring), 0
 	for _, p := range h.ring {
 		size += len(p.text) + 1
 	}
-	h.text, h.offsets, h.times = make([]byte, 0, size), make([]int, n), make([]int64, n)
+	s := &sheet{text: make([]byte, 0, size), offsets: make([]int, n), times: make([]int64, n)}
 	for i := range n {
 		p := h.ring[(h.at+i)%n]
 		if i > 0 {
-			h.text = append(h.text, ',')
+			s.text = append(s.text, ',')
 		}
-		h.offsets[i], h.times[i] = len(h.text), p.time
-		h.text = append(h.text, p.text...)
+		s.offsets[i], s.times[i] = len(s.text), p.time
+		s.text = append(s.text, p.text...)
 	}
+	return s
 }
 
 func appendNumber(b []byte, v float64) []byte {
@@ -131,15 +131,17 @@ func appendNumber(b []byte, v float64) []byte {
 	return strconv.AppendFloat(b, v, 'f', -1, 64)
 }
 
-// frame is the history of a topic after a moment, in pieces that follow each other on the wire.
-func (h *history) frame(name string, now, since time.Time) [][]byte {
+// frame is the history of a topic after a moment, in pieces that follow each other on the wire, and the sheet that one of them is a part
+// of; nil is none.
+func (h *history) frame(name string, now, since time.Time) ([][]byte, *sheet) {
 	// Data is the last field, so that what is around the points is the same as around a 0.
 	before, err := json.Marshal(Frame{Type: typeHistory, Topic: name, Time: now, Data: 0})
 	if err != nil { // texts and times of our own
-		return nil
+		return nil, nil
 	}
 	before = append(before[:len(before)-len("0}")], h.head...)
-	points, after := h.since(since), []byte("]}}")
+	points, s := h.since(since)
+	after := []byte("]}}")
 	length := len(before) + len(points) + len(after)
-	return [][]byte{append(appendHeader(nil, opText, length), before...), points, after}
+	return [][]byte{append(appendHeader(nil, opText, length), before...), points, after}, s
 }

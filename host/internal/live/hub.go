@@ -47,7 +47,8 @@ type Topic struct {
 
 // Options are what a Hub is made from.
 type Options struct {
-	// Config has a bound in each field: zero fields get 256 clients, as many of one address, 64 published topics of 64 KiB, a ping
+	// Config has a bound in each field: zero fields get 256 clients, as many of one address, 64 published topics of 64 KiB, 32 MiB of history
+	// on its way, a ping
 	// each 20 s, 10 s for a write. A History of zero keeps none.
 	Config   config.Live
 	Origins  []string         // pages that may connect besides those of the same host; "*" is any
@@ -75,6 +76,7 @@ type Hub struct {
 	gone    sync.WaitGroup
 	senders sync.Pool // of *sender
 	counts  counters
+	shelf   shelf
 
 	mu        sync.Mutex // guards all below; taken before a client's own
 	stopped   bool
@@ -104,6 +106,8 @@ func New(o Options) (*Hub, error) {
 	setDefault(&h.config.MaxPerAddress, h.config.MaxClients)
 	setDefault(&h.config.MaxPublished, 64)
 	setDefault(&h.config.MaxState, 64*config.KiB)
+	setDefault(&h.config.MaxHistory, 32*config.MiB)
+	h.shelf.max = h.config.MaxHistory
 	setDefault(&h.config.PingInterval, 20*time.Second)
 	setDefault(&h.config.WriteTimeout, 10*time.Second)
 	setDefault(&h.interval, time.Second)
@@ -165,13 +169,18 @@ type Stats struct {
 	Bytes   int64 // of these frames
 	Dropped int64 // clients that took nothing for too long, or answered no ping
 	Refused int64 // clients that found no place
+
+	HistoryHeld    int64 // bytes of history on its way to clients
+	HistoryRefused int64 // answers with history that were left out
 }
 
 // Stats returns the figures as of now.
 func (h *Hub) Stats() Stats {
+	held, left := h.shelf.stats()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return Stats{
+		HistoryHeld: held, HistoryRefused: left,
 		Clients: len(h.clients), Topics: len(h.order),
 		Frames: h.counts.frames.Load(), Bytes: h.counts.bytes.Load(),
 		Dropped: h.counts.dropped.Load(), Refused: h.counts.refused.Load(),

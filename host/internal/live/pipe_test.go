@@ -61,16 +61,7 @@ type arrived struct {
 // dial connects and reads everything, as a pipe has no buffer.
 func (b *bubble) dial(path string) (*websocket.Conn, <-chan arrived) {
 	b.t.Helper()
-	dialer := websocket.Dialer{NetDial: func(string, string) (net.Conn, error) {
-		ours, theirs := net.Pipe()
-		b.ln.conns <- theirs
-		return ours, nil
-	}}
-	c, _, err := dialer.Dial("ws://feed/"+strings.TrimPrefix(path, "/"), nil)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.clients = append(b.clients, c)
+	c := b.mute(path)
 	frames := make(chan arrived, 10000)
 	go func() {
 		defer close(frames)
@@ -83,6 +74,22 @@ func (b *bubble) dial(path string) (*websocket.Conn, <-chan arrived) {
 		}
 	}()
 	return c, frames
+}
+
+// mute connects and reads nothing.
+func (b *bubble) mute(path string) *websocket.Conn {
+	b.t.Helper()
+	dialer := websocket.Dialer{NetDial: func(string, string) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		b.ln.conns <- theirs
+		return ours, nil
+	}}
+	c, _, err := dialer.Dial("ws://feed/"+strings.TrimPrefix(path, "/"), nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.clients = append(b.clients, c)
+	return c
 }
 
 // all takes what has come so far.

@@ -155,6 +155,7 @@ func (c *client) finish(load [][]byte) {
 // next returns what is owed after a load is out, or ends the sending.
 func (c *client) next(load [][]byte) (_ [][]byte, more bool) {
 	c.mu.Lock()
+	c.out()
 	if c.closing != nil && len(c.closing) == 0 { // it was in the load
 		c.said = true
 		parted := c.parted
@@ -183,6 +184,9 @@ func (c *client) owed(load [][]byte) [][]byte {
 	for _, r := range c.replies {
 		load = append(load, r.parts...)
 		pieces += len(r.parts) - 1
+		if r.sheet != nil {
+			c.holds = append(c.holds, r.sheet)
+		}
 	}
 	c.replies = nil
 	if c.closing != nil {
@@ -225,5 +229,8 @@ func (c *client) cut(err error) {
 		h.log.Debug("a client of the feed took nothing for too long and was dropped", "client", c.wire.RemoteAddr(), "timeout", h.config.WriteTimeout)
 	}
 	_ = c.wire.Conn.Close()
+	c.mu.Lock()
+	c.out()
+	c.mu.Unlock()
 	h.gone.Done()
 }

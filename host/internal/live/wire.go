@@ -13,12 +13,14 @@ import (
 type wire struct {
 	net.Conn
 	client *client // nil until hands are shaken
+	frames incoming
 }
 
-// Read counts, so that a flood of empty frames has an end.
+// Read counts, so that a flood of empty frames has an end, and follows the frames.
 func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	if c := w.client; c != nil {
+		w.frames.see(p[:n])
 		if c.bytes += n; c.bytes > maxHeard {
 			if err := c.hear(); err != nil {
 				return 0, err

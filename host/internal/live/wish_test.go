@@ -243,6 +243,56 @@ func TestHistoryIsBounded(t *testing.T) {
 	}
 }
 
+// Slow clients hold so much history and no more; others go without, are told so, and have it again when those are gone.
+func TestHistoryOnItsWayIsBounded(t *testing.T) {
+	const most = 3 << 10 // one of two minutes takes two
+	inBubble(t, live.Options{Topics: three(), Config: config.Live{History: 2 * time.Minute, MaxHistory: most}}, func(b *bubble) {
+		time.Sleep(5*time.Minute + 100*time.Millisecond)
+		const wish = "?topics=http&history=1h"
+		b.mute(wish)
+		synctest.Wait()
+		one := b.Stats().HistoryHeld
+		if one < most/2 || one > most {
+			t.Fatalf("one client holds %d bytes of %d", one, most)
+		}
+		gone := b.mute(wish)
+		for range 2 { // one is on its way; of those that wait the second takes the first one's place
+			say(t, gone, `{"type":"subscribe","topics":["http"],"history":"1h"}`)
+			synctest.Wait()
+		}
+		if held := b.Stats().HistoryHeld; held != one {
+			t.Errorf("two clients of the same moment hold %d bytes, one %d", held, one)
+		}
+		time.Sleep(2 * time.Second)
+		again, frames := b.dial(wish)
+		list := all(frames)
+		if faults := of(list, "error"); len(faults) != 1 || !strings.Contains(string(faults[0].Data), "live.max_history") || len(of(list, "history")) != 0 || len(of(list, "state")) == 0 {
+			t.Errorf("a third client got %v", list)
+		}
+		if s := b.Stats(); s.HistoryHeld != one || s.HistoryRefused != 1 {
+			t.Errorf("%+v", s)
+		}
+		gone.Close()
+		synctest.Wait()
+		if held := b.Stats().HistoryHeld; held != one {
+			t.Errorf("%d bytes are held when one of two has left, want %d", held, one)
+		}
+		time.Sleep(10 * time.Second) // the other one is cut
+		if s := b.Stats(); s.HistoryHeld != 0 || s.Clients != 1 {
+			t.Errorf("when the slow ones are gone: %+v", s)
+		}
+		for range 3 {
+			say(t, again, `{"type":"subscribe","topics":["http"],"history":"1h"}`)
+			if list := all(frames); len(of(list, "history")) != 1 || len(of(list, "error")) != 0 {
+				t.Errorf("then %v", list)
+			}
+		}
+		if held := b.Stats().HistoryHeld; held != 0 {
+			t.Errorf("%d bytes are held when all is read", held)
+		}
+	})
+}
+
 func TestAStateThatStaysIsNotSentAgain(t *testing.T) {
 	var n atomic.Int64
 	inBubble(t, live.Options{Topics: []live.Topic{{Name: "x", Public: true, State: func() any { return n.Load() }}}}, func(b *bubble) {

@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"net/http"
 	"strconv"
 	"strings"
 
+	"github.com/patchbay-run/patchbay/host/internal/keys"
 	"github.com/patchbay-run/patchbay/host/internal/telemetry"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 )
@@ -45,6 +47,10 @@ func classify(err error, name, id string) failure {
 		return failure{kind: "request", status: http.StatusRequestHeaderFieldsTooLarge, detail: "Path, query and headers over the limit of 65536 bytes"}
 	case errors.Is(err, errBadBody), errors.Is(err, errLeft):
 		return failure{kind: "request", status: http.StatusBadRequest, detail: "Request body could not be read"}
+	case errors.Is(err, keys.ErrRevoked): // while the request was under way, as the next one
+		return failure{kind: "key", status: http.StatusUnauthorized, detail: "The API key has been revoked"}
+	case errors.Is(err, keys.ErrExpired):
+		return failure{kind: "key", status: http.StatusUnauthorized, detail: "The API key has expired"}
 	case errors.Is(err, wasm.ErrFull):
 		return failure{"full", http.StatusServiceUnavailable, fmt.Sprintf("Plugin %q has as many requests as it may: try again", name), 1}
 	case errors.As(err, &open):
@@ -87,11 +93,18 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, name string, err 
 	if f.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(f.retryAfter))
 	}
+	if f.status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="patchbay", error="invalid_token"`)
+	}
 	Error(w, r, f.status, f.detail)
 }
 
 func (h *Handler) report(r *http.Request, name string, err error) {
-	h.log.Error("a request failed", "plugin", name, "request", telemetry.RequestID(r.Context()), "route", r.Pattern, "error", err)
+	level := slog.LevelError
+	if errors.Is(err, wasm.ErrWithdrawn) { // nothing is broken
+		level = slog.LevelInfo
+	}
+	h.log.Log(r.Context(), level, "a request failed", "plugin", name, "request", telemetry.RequestID(r.Context()), "route", r.Pattern, "error", err)
 }
 
 // Error answers in the API's shape, {"detail": string}; below /v1, where OpenAI's clients look, in theirs. It has the

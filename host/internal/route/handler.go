@@ -79,6 +79,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Route:       e.index,
 		Fields:      fields,
 		Timeout:     e.generation.Config.Limits.Timeout,
+		Valid:       telemetry.Valid(r.Context()),
 		Streams:     e.streams,
 		ErrorEvents: r.Header.Get("X-Stream-Events") == "1",
 	}

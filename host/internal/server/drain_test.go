@@ -1,7 +1,9 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -238,6 +240,46 @@ func TestLastAnswersOfHTTP2(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// An HTTP/2 client that is idle when the server stops gets a GOAWAY before the connection is closed: what it sends meanwhile was not begun.
+func TestIdleHTTP2IsToldOfTheStop(t *testing.T) {
+	cert, pool := certificate(t)
+	for _, drain := range []time.Duration{time.Minute, time.Millisecond} { // longer than net/http takes, and shorter
+		synctest.Test(t, func(t *testing.T) {
+			c := settings()
+			c.TLS = cert
+			s, ln, ended := begin(t, c)
+			conn := tls.Client(must(ln.dial()), &tls.Config{RootCAs: pool, ServerName: "localhost", NextProtos: []string{"h2"}})
+			defer conn.Close()
+			const settings = "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+			if _, err := io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"+settings); err != nil {
+				t.Fatal(err)
+			}
+			kinds := make(chan []byte, 1)
+			go func() { // frames: RFC 9113, 4.1
+				var all []byte
+				var head [9]byte
+				for {
+					if _, err := io.ReadFull(conn, head[:]); err != nil {
+						break
+					}
+					all = append(all, head[3])
+					_, _ = io.CopyN(io.Discard, conn, int64(head[0])<<16|int64(head[1])<<8|int64(head[2]))
+				}
+				kinds <- all
+			}()
+			time.Sleep(time.Second)
+			s.Drain(server.Drain{Requests: drain})
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+			const goAway = 7
+			if all := <-kinds; !bytes.Contains(all, []byte{goAway}) {
+				t.Errorf("within %v: frames of the kinds %v, and no GOAWAY", drain, all)
+			}
+		})
+	}
 }
 
 // What was accepted is served, even if it has not shaken hands when nobody new is let in.

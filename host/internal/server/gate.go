@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -38,6 +39,8 @@ type conn struct {
 	err   error
 	place *list.Element // in gate.idle; guarded by gate.mu
 	given bool          // it was hijacked; guarded by gate.mu
+	known bool          // whether it speaks HTTP/2; it and h2 are onState's, which net/http calls one at a time
+	h2    atomic.Bool
 }
 
 func newGate(ln net.Listener, limit int) *gate {
@@ -86,8 +89,8 @@ func (g *gate) Close() error {
 	return err
 }
 
-// drain closes connections that stay idle for the time of grace, from now on or from when they become idle. What it
-// returns is closed when none is left. The gate must have closed.
+// drain closes connections that stay idle for the time of grace, from now on or from when they become idle; without grace it leaves those of
+// HTTP/2 to net/http's Shutdown. What it returns is closed when none is left. The gate must have closed.
 func (g *gate) drain(grace time.Duration) <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -106,7 +109,7 @@ func (g *gate) closeLater(place *list.Element) {
 	c := place.Value.(*conn)
 	time.AfterFunc(g.grace, func() {
 		g.mu.Lock()
-		still := c.place == place // an idle time has a place of its own
+		still := c.place == place && !(g.grace <= 0 && c.h2.Load()) // an idle time has a place of its own
 		g.mu.Unlock()
 		if still {
 			_ = c.Close()
@@ -114,12 +117,20 @@ func (g *gate) closeLater(place *list.Element) {
 	})
 }
 
-// stop closes idle connections now and as they become idle.
+// stop closes idle connections now and as they become idle. Those of HTTP/2 it leaves to net/http's Shutdown, which sends GOAWAY: so a client
+// knows that a request which it sends meanwhile was not begun, and sends it again elsewhere.
 func (g *gate) stop() {
 	g.mu.Lock()
 	g.closing = true
 	g.mu.Unlock()
-	g.closeSome(func(c *conn) bool { return c.place != nil })
+	g.closeSome(func(c *conn) bool { return c.place != nil && !c.h2.Load() })
+}
+
+// busy says whether a connection is open that is not idle.
+func (g *gate) busy() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.open) > g.idle.Len()
 }
 
 func (g *gate) count() int {
@@ -153,6 +164,11 @@ func (g *gate) onState(nc net.Conn, state http.ConnState) {
 	if plain != nil && state == http.StateIdle {
 		plain.answering.Store(false)
 	}
+	if !c.known && state != http.StateNew { // hands are shaken
+		t, ok := nc.(*tls.Conn)
+		c.known = true
+		c.h2.Store(ok && t.ConnectionState().NegotiatedProtocol == "h2")
+	}
 	g.mu.Lock()
 	if _, open := g.open[c]; state == http.StateHijacked && open && !c.given {
 		c.given = true
@@ -172,7 +188,7 @@ func (g *gate) onState(nc net.Conn, state http.ConnState) {
 		}
 	}
 	g.mu.Unlock()
-	if closing && state == http.StateIdle {
+	if closing && state == http.StateIdle && !c.h2.Load() {
 		_ = c.Close()
 	}
 }

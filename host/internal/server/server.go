@@ -160,7 +160,7 @@ func (s *Server) serve(ctx context.Context, ln net.Listener) error {
 	gate.stop()
 	err := srv.Shutdown(drain)
 	// Hijacked connections and their handlers are not what Shutdown waits for; their owner stops them.
-	if err != nil || !s.handlers.wait(drain) || !gate.hijacked.wait(drain) {
+	if err != nil && gate.busy() || !s.handlers.wait(drain) || !gate.hijacked.wait(drain) {
 		errs = append(errs, s.ending.cut(s.handlers.count()))
 	}
 	cancel(errStopping)

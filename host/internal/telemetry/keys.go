@@ -16,6 +16,22 @@ func SetKey(ctx context.Context, name string) {
 	}
 }
 
+// SetValid keeps for Valid what ends when the key of the request of ctx is good no longer. Outside a tracked request it does nothing.
+func SetValid(ctx, valid context.Context) {
+	if rec, ok := ctx.Value(contextKey{}).(*record); ok {
+		rec.valid = valid
+	}
+}
+
+// Valid returns what ends, with a cause that clients may read, when the key that came with the request of ctx is good no longer; nil
+// when none came. It outlives the request.
+func Valid(ctx context.Context) context.Context {
+	if rec, ok := ctx.Value(contextKey{}).(*record); ok {
+		return rec.valid
+	}
+	return nil
+}
+
 // keyBoard counts the requests of each API key. There are as many as the configuration names.
 type keyBoard struct {
 	requests *prometheus.CounterVec

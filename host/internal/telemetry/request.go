@@ -34,8 +34,9 @@ type record struct {
 	ids     [1]string // the header's values, so that it needs no other place
 	method  string
 	route   string
-	place   *route // that answers; nil is not known yet
-	key     string // the name of the API key that came with it
+	place   *route          // that answers; nil is not known yet
+	key     string          // the name of the API key that came with it
+	valid   context.Context // ends when that key does; nil is no key
 	probe   bool
 	ended   bool // counted as completed; a hijacked request is while its handler goes on
 	body    body

@@ -17,6 +17,8 @@ type Request struct {
 	Fields  []abi.Field // sdk/ABI.md, section 7
 	Body    Body        // nil for none
 	Timeout time.Duration
+	// Valid ends, with a cause, when whoever asked may not any more; nil never does. It may be shared by many requests.
+	Valid context.Context
 	// Streams says that the answer may be longer than the plugin's answer limit.
 	Streams bool
 	// ErrorEvents says that the client understands a failure of a running event stream as an event.

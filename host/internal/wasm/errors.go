@@ -19,6 +19,8 @@ var (
 	ErrTimeout  = errors.New("the plugin did not answer in time")
 	ErrGone     = errors.New("the client is gone")
 	ErrAborted  = errors.New("the answer was broken off")
+	// ErrWithdrawn says that Request.Valid has ended, whose cause it is joined with.
+	ErrWithdrawn = errors.New("whoever asked may not any more")
 	// ErrNoWorker says that no worker could be started in time.
 	ErrNoWorker = errors.New("the plugin has no worker that runs")
 )

@@ -31,7 +31,9 @@ func newGuestLog(log *slog.Logger, rate int, limits *limitCounts) *guestLog {
 	return &guestLog{log: log, rate: float64(rate), limits: limits, tokens: 2 * float64(rate), filled: time.Now()}
 }
 
-func (g *guestLog) line(w *worker, request string, level int32, text []byte) {
+// line writes a line. fields says that it may carry some, as abi.ParseLog reads them: they stand in a group of their own, so that none
+// is taken for the host's.
+func (g *guestLog) line(w *worker, request string, level int32, text []byte, fields bool) {
 	l := slog.Level(min(max(level, abi.LevelDebug), abi.LevelError))
 	if !g.log.Enabled(context.Background(), l) {
 		return
@@ -40,7 +42,7 @@ func (g *guestLog) line(w *worker, request string, level int32, text []byte) {
 	if !ok {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 3)
+	attrs := make([]slog.Attr, 0, 5)
 	attrs = append(attrs, slog.Int64("worker", w.number))
 	if request != "" {
 		attrs = append(attrs, slog.String("request", request))
@@ -48,7 +50,30 @@ func (g *guestLog) line(w *worker, request string, level int32, text []byte) {
 	if lost > 0 {
 		attrs = append(attrs, slog.Int("lines_left_out", lost))
 	}
-	g.log.LogAttrs(context.Background(), l, printable(string(text)), attrs...)
+	message := string(text)
+	if fields {
+		var own []abi.LogField
+		var left int
+		message, own, left = abi.ParseLog(message)
+		if len(own) > 0 {
+			attrs = append(attrs, group(own))
+		}
+		if left > 0 {
+			attrs = append(attrs, slog.Int("fields_left_out", left))
+		}
+	}
+	g.log.LogAttrs(context.Background(), l, printable(message), attrs...)
+}
+
+func group(fields []abi.LogField) slog.Attr {
+	list := make([]slog.Attr, len(fields))
+	for i, f := range fields {
+		if text, ok := f.Value.(string); ok {
+			f.Value = printable(text)
+		}
+		list[i] = slog.Any(printable(f.Name), f.Value)
+	}
+	return slog.Attr{Key: "fields", Value: slog.GroupValue(list...)}
 }
 
 // printable is text for a line of the log, whatever a guest wrote: it is valid UTF-8, and what steers a terminal or turns the direction
@@ -100,7 +125,7 @@ func (l *lineWriter) write(p []byte) {
 		if end < 0 {
 			break
 		}
-		l.worker.pool.log.line(l.worker, "", l.level, l.line)
+		l.worker.pool.log.line(l.worker, "", l.level, l.line, false)
 		l.line = l.line[:0]
 		p = p[end+1:]
 	}

@@ -119,6 +119,6 @@ func importLog(w *worker, m api.Memory, stack []uint64) int32 {
 	if c := w.call(stack[0]); c != nil {
 		id = c.req.ID
 	}
-	w.pool.log.line(w, id, int32(uint32(stack[1])), text)
+	w.pool.log.line(w, id, int32(uint32(stack[1])), text, true)
 	return 0
 }

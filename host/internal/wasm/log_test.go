@@ -3,8 +3,10 @@ package wasm_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +123,39 @@ func TestWhatGuestsSayStaysInItsLine(t *testing.T) {
 				t.Errorf("%d lines, %d with the request's id; want %d and 2:\n%.3000s", n, with, want, log.String())
 			}
 		})
+	}
+}
+
+// TestAttributesAreFields: what a guest says beside its text is told apart from it, and cannot stand in the place of the host's own.
+func TestAttributesAreFields(t *testing.T) {
+	var log logtest.Buffer
+	k := startKitchen(t, func(o *wasm.Options) { o.Log = slog.New(slog.NewJSONHandler(&log, nil)) })
+	for _, said := range []string{"hello", "an end\nof a line, \"quoted\"", "a mark\x1e{\"n\":4}"} {
+		k.must(t, "POST /say", said)
+		var line struct {
+			Msg     string
+			Worker  int
+			Request string
+			Fields  map[string]any
+			Left    int `json:"fields_left_out"`
+		}
+		for text := range strings.Lines(log.String()) {
+			if strings.Contains(text, `"fields"`) {
+				line.Fields = nil
+				if err := json.Unmarshal([]byte(text), &line); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		want := map[string]any{"n": 3.0, "own.said": said, "own.worker": "forged", "own.half": 0.5}
+		if line.Msg != said || line.Worker == 0 || line.Request != "test" || !maps.Equal(line.Fields, want) || line.Left != 0 {
+			t.Errorf("%+v, want the text %q and the fields %v", line, said, want)
+		}
+	}
+
+	k.must(t, "POST /say", strings.Repeat("long ", 1500)) // with its fields it is longer than a line may be
+	if !strings.Contains(log.String(), `"fields":{"n":3}`) || !strings.Contains(log.String(), `"fields_left_out":1`) {
+		t.Errorf("a line that is cut: %.300s", log.String())
 	}
 }
 

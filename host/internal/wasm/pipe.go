@@ -110,6 +110,9 @@ func (c *call) runPipe(ctx context.Context, sink Sink, p *pipe, sent *bool, befo
 	}
 	stop := context.AfterFunc(p.ctx, func() { body.Close() })
 	defer stop()
+	if valid := c.req.Valid; valid != nil {
+		defer context.AfterFunc(valid, func() { c.stopOperations(ErrWithdrawn) })()
+	}
 	out := &pipeOut{call: c, sink: sink, pipe: p, sent: sent}
 	if !*sent && !c.due.IsZero() {
 		out.due = time.AfterFunc(time.Until(c.due), func() { c.stopOperations(ErrTimeout) })
@@ -151,6 +154,9 @@ func (c *call) runPipe(ctx context.Context, sink Sink, p *pipe, sent *bool, befo
 	body.Close()
 	if ctx.Err() != nil || errors.Is(err, ErrGone) {
 		return false, ErrGone
+	}
+	if context.Cause(p.ctx) == ErrWithdrawn {
+		return false, c.withdrawn()
 	}
 	if !*sent && context.Cause(p.ctx) == ErrTimeout {
 		return false, ErrTimeout

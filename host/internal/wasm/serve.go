@@ -3,6 +3,7 @@ package wasm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -269,6 +270,10 @@ func (c *call) upload(body Body) {
 func (c *call) answer(ctx context.Context, sink Sink) error {
 	var timer *time.Timer
 	var due <-chan time.Time
+	var withdrawn <-chan struct{}
+	if c.req.Valid != nil {
+		withdrawn = c.req.Valid.Done()
+	}
 	engine := c.worker.pool.module.engine
 	defer func() {
 		if timer != nil {
@@ -294,12 +299,22 @@ func (c *call) answer(ctx context.Context, sink Sink) error {
 		}
 		select {
 		case <-c.notify:
+		case <-withdrawn:
+			if sent {
+				return errors.Join(c.withdrawn(), ErrAborted)
+			}
+			return c.withdrawn()
 		case <-due:
 			return ErrTimeout
 		case <-ctx.Done():
 			return ErrGone
 		}
 	}
+}
+
+// withdrawn is the error when whoever asked may not any more.
+func (c *call) withdrawn() error {
+	return fmt.Errorf("%w: %w", ErrWithdrawn, context.Cause(c.req.Valid))
 }
 
 // advance writes what there is to write now. It says whether the answer is complete.

@@ -2,20 +2,24 @@ package plugin
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/patchbay-run/patchbay/sdk/go/abi"
 	"github.com/patchbay-run/patchbay/sdk/go/internal/bridge"
 )
 
-// logHandler sends lines to the host: the message, then attributes as key=value. Time, plugin and request are the host's to add.
+// logHandler sends lines to the host: the message, then attributes as its fields; see abi.ParseLog. Time, plugin and request are the
+// host's to add.
 type logHandler struct {
 	host    bridge.Host
 	request uint64
-	attrs   string // of With, formatted
+	attrs   []byte // of With: members of a JSON object
 	prefix  string // of WithGroup
 }
 
@@ -23,25 +27,27 @@ type logHandler struct {
 func (h *logHandler) Enabled(context.Context, slog.Level) bool { return true }
 
 func (h *logHandler) Handle(_ context.Context, r slog.Record) error {
-	var b strings.Builder
-	b.WriteString(r.Message)
-	b.WriteString(h.attrs)
+	members := slices.Clip(h.attrs)
 	r.Attrs(func(a slog.Attr) bool {
-		appendAttr(&b, h.prefix, a)
+		members = appendAttr(members, h.prefix, a)
 		return true
 	})
-	h.host.Log(h.request, int32(r.Level), b.String())
+	text := r.Message
+	if len(members) > 0 {
+		text += string(abi.LogMark) + "{" + string(members) + "}"
+	} else if strings.ContainsRune(text, abi.LogMark) {
+		text += string(abi.LogMark) + "{}" // so that the end of the message is not taken for fields
+	}
+	h.host.Log(h.request, int32(r.Level), text)
 	return nil
 }
 
 func (h *logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	var b strings.Builder
-	b.WriteString(h.attrs)
-	for _, a := range attrs {
-		appendAttr(&b, h.prefix, a)
-	}
 	with := *h
-	with.attrs = b.String()
+	with.attrs = slices.Clone(h.attrs)
+	for _, a := range attrs {
+		with.attrs = appendAttr(with.attrs, h.prefix, a)
+	}
 	return &with
 }
 
@@ -54,30 +60,46 @@ func (h *logHandler) WithGroup(name string) slog.Handler {
 	return &with
 }
 
-func appendAttr(b *strings.Builder, prefix string, a slog.Attr) {
+// appendAttr adds an attribute as a member of a JSON object: a number or a bool as such, all else as text.
+func appendAttr(b []byte, prefix string, a slog.Attr) []byte {
 	v := a.Value.Resolve()
 	if a.Equal(slog.Attr{}) {
-		return
+		return b
 	}
 	if v.Kind() == slog.KindGroup {
 		if a.Key != "" {
 			prefix += a.Key + "."
 		}
 		for _, inner := range v.Group() {
-			appendAttr(b, prefix, inner)
+			b = appendAttr(b, prefix, inner)
 		}
-		return
+		return b
 	}
-	text := v.String()
-	if v.Kind() == slog.KindTime {
-		text = v.Time().Format(time.RFC3339Nano)
+	if len(b) > 0 {
+		b = append(b, ',')
 	}
-	if text == "" || slices.ContainsFunc([]rune(text), func(r rune) bool { return r <= ' ' || r == '"' || r == '=' || r == 0x7f }) {
-		text = strconv.Quote(text)
+	b = append(appendText(b, prefix+a.Key), ':')
+	switch v.Kind() {
+	case slog.KindInt64:
+		return strconv.AppendInt(b, v.Int64(), 10)
+	case slog.KindUint64:
+		return strconv.AppendUint(b, v.Uint64(), 10)
+	case slog.KindBool:
+		return strconv.AppendBool(b, v.Bool())
+	case slog.KindFloat64:
+		if f := v.Float64(); !math.IsNaN(f) && !math.IsInf(f, 0) {
+			return strconv.AppendFloat(b, f, 'g', -1, 64)
+		}
+	case slog.KindTime:
+		return appendText(b, v.Time().Format(time.RFC3339Nano))
 	}
-	b.WriteByte(' ')
-	b.WriteString(prefix)
-	b.WriteString(a.Key)
-	b.WriteByte('=')
-	b.WriteString(text)
+	return appendText(b, v.String())
+}
+
+func appendText(b []byte, s string) []byte {
+	text, err := json.Marshal(s)
+	if err != nil { // a text always encodes
+		return append(b, `""`...)
+	}
+	return append(b, text...)
 }

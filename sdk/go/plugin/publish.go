@@ -52,6 +52,8 @@ func Publish(ctx context.Context, topic string, state any) error {
 		return nil
 	case abi.Denied:
 		return &FetchError{Code: code, Text: fmt.Sprintf("publish: no grant allows the topic %q: add to the plugin's grant: publish: [{topic: %s}]", topic, topic)}
+	case abi.Limit:
+		return &FetchError{Code: code, Text: "publish: more events within a minute than the plugin's limits.events allows"}
 	default:
 		return s.refused("publish", code)
 	}

@@ -41,6 +41,7 @@ func TestPublish(t *testing.T) {
 			{ctx, plugin.Events, plugin.Event{Kind: "suspended"}, invalid, ""},
 			{ctx, plugin.Events, nil, invalid, ""},
 			{ctx, plugin.Events, plugin.Event{Kind: "returned", Subject: "a"}, nil, ""},
+			{ctx, plugin.Events, plugin.Event{Kind: "returned", Subject: "b"}, plugin.ErrLimit, "limits.events"},
 		} {
 			err := plugin.Publish(c.ctx, c.topic, c.state)
 			if !errors.Is(err, c.err) || err != nil && !strings.Contains(err.Error(), c.text) {
@@ -53,7 +54,7 @@ func TestPublish(t *testing.T) {
 			t.Errorf("when nobody waits any more: %v", err)
 		}
 		return nil
-	}, plugintest.Topics("progress", "gone", plugin.Events))
+	}, plugintest.Topics("progress", "gone", plugin.Events), plugintest.EventLimit(2))
 	want(t, h.Do("GET", "/", nil), 200, "")
 	if got := h.Published("progress"); got != `{"n":2}` {
 		t.Errorf("the state is %s", got)

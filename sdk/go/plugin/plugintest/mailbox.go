@@ -49,7 +49,7 @@ func (h imports) Take(events, data []byte) int {
 }
 
 // Log takes a line.
-func (h imports) Log(request uint64, level int32, text string) { h.log(request, level, text) }
+func (h imports) Log(request uint64, level int32, text string) { h.log(request, level, flat(text)) }
 
 // Respond takes a whole answer.
 func (h imports) Respond(request uint64, status int, fields, body []byte) abi.Code {

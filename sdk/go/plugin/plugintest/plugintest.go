@@ -113,6 +113,7 @@ type Host struct {
 	logs       []string
 	topics     map[string]string // granted, with their states
 	events     []plugin.Event
+	eventLimit *int // of events, in all; nil is none
 	generation uint64
 	slots      []*exchange
 	ops        map[uint64]*operation

@@ -18,6 +18,9 @@ func Topics(names ...string) Option {
 	}
 }
 
+// EventLimit has the host take so many events in all, and refuse further ones as limits.events has a server do it.
+func EventLimit(n int) Option { return func(h *Host) { h.eventLimit = &n } }
+
 // Published is the state of a topic as JSON, "" when it has none.
 func (h *Host) Published(topic string) string {
 	h.mu.Lock()
@@ -32,7 +35,7 @@ func (h *Host) Events() []plugin.Event {
 	return append([]plugin.Event(nil), h.events...)
 }
 
-// publish is PUBLISH. Called with mu held. It leaves out what only the server does: how deep a state may be nested, and how many events may come.
+// publish is PUBLISH. Called with mu held. It leaves out what only the server does: how deep a state may be nested, and how many events may come in a minute.
 func (h *Host) publish(op *bridge.Op) abi.Code {
 	_, granted := h.topics[op.Name]
 	switch {
@@ -50,6 +53,9 @@ func (h *Host) publish(op *bridge.Op) abi.Code {
 		var e plugin.Event
 		if json.Unmarshal(op.Body, &e) != nil || e.Kind == "" || e.Subject == "" {
 			return abi.Invalid
+		}
+		if h.eventLimit != nil && len(h.events) >= *h.eventLimit {
+			return abi.Limit
 		}
 		h.events = append(h.events, e)
 	default:
