@@ -65,7 +65,9 @@ func (t *Tracker) say(rec *record, now time.Time, took time.Duration, left leave
 	number("input_tokens", usage.InputTokens)
 	number("output_tokens", usage.OutputTokens)
 	text("key", rec.key)
-	text("trace", rec.trace)
+	if rec.trace != nil {
+		text("trace", rec.trace.TraceID())
+	}
 	if t.client != nil && rec.request != nil && t.access.Load().Client {
 		text("client", t.client(rec.request))
 	}
