@@ -22,7 +22,12 @@ func telemetryTitles() [][2]string {
 	return [][2]string{{"off", "off"}, {"access", "access line"}, {"on", "access line, a trace of every tenth"}}
 }
 
-const telemetryConns = 64
+const (
+	telemetryConns = 64
+	// telemetryTurns is how often each server has its turn in a round. What is compared differs by a few percent, less than the machine does within
+	// seconds: many short turns side by side tell more than a few long ones.
+	telemetryTurns = 3
+)
 
 // overTelemetry measures those, each a process of its own, in turns.
 type overTelemetry struct{ overHTTP }
@@ -49,15 +54,16 @@ func telemetryName(load, which string) string { return "Telemetry/" + load + "/"
 // round has all make each load, in turns at being first, so that whatever else the machine does meets them alike.
 func (o *overTelemetry) round(ctx context.Context, n int, into samples) error {
 	var failed error
-	for _, l := range httpLoads() {
+	for turn := range telemetryTurns * len(httpLoads()) {
+		l := httpLoads()[turn/telemetryTurns]
 		s, all := samples{}, telemetryTitles()
 		var err error
 		for i := range all {
-			name := all[(i+n)%len(all)][0]
+			name := all[(i+n+turn)%len(all)][0]
 			server := o.servers[name]
 			if err = o.measure(ctx, telemetryName(l.name, name), s, loadOrder{
 				Address: server.address, PID: server.cmd.Process.Pid, Request: l.request(contender{}), Length: l.length, Conns: telemetryConns,
-				Warm: o.r.duration(400 * time.Millisecond), For: o.r.duration(3 * time.Second),
+				Warm: o.r.duration(400 * time.Millisecond), For: o.r.duration(1500 * time.Millisecond),
 			}); err != nil {
 				failed = errors.Join(failed, fmt.Errorf("%s with telemetry %s: %w", l.name, name, err))
 				break
@@ -78,7 +84,7 @@ func telemetrySection() section {
 	for _, l := range httpLoads() {
 		t := table{
 			title: fmt.Sprintf("Telemetry, %s, %d connections, 1 worker", l.title, telemetryConns),
-			note:  "Lines go to a file as JSON, traces to a receiver that takes all. What is counted for metrics is in all of them.",
+			note:  "Lines go to a file as JSON, traces to a receiver that takes all. What is counted for metrics is in all of them. Each has three turns in a round; ratios are of one turn.",
 			head:  []string{"", "requests/s", "server CPU per request", "to off"},
 		}
 		off := telemetryName(l.name, "off") + " cpu-us"

@@ -2,9 +2,11 @@ package logs
 
 import (
 	"context"
+	"encoding/binary"
 	"io"
 	"log/slog"
 	"math"
+	"math/bits"
 	"strconv"
 	"sync"
 	"time"
@@ -16,12 +18,13 @@ type plainHandler struct {
 	slog.Handler // slog's own
 	out          io.Writer
 	json         bool
-	buffers      *sync.Pool // of *[]byte
+	lines        *sync.Pool // of *line
 }
 
 func newHandler(out io.Writer, format string, level slog.Leveler) slog.Handler {
 	o := options(format, level)
-	h := &plainHandler{out: out, json: format == "json", buffers: &sync.Pool{New: func() any { return new(make([]byte, 0, 512)) }}}
+	h := &plainHandler{out: out, json: format == "json"}
+	h.lines = &sync.Pool{New: func() any { return &line{buf: make([]byte, 0, 512), json: h.json} }}
 	if h.json {
 		h.Handler = slog.NewJSONHandler(out, o)
 	} else {
@@ -46,15 +49,13 @@ func options(format string, level slog.Leveler) *slog.HandlerOptions {
 
 // Handle implements slog.Handler.
 func (h *plainHandler) Handle(ctx context.Context, r slog.Record) error {
-	b := h.buffers.Get().(*[]byte)
-	l := line{buf: (*b)[:0], json: h.json}
-	ok := l.record(r)
+	l := h.lines.Get().(*line)
+	ok := l.record(&r)
 	var err error
 	if ok {
 		_, err = h.out.Write(l.buf)
 	}
-	*b = l.buf
-	h.buffers.Put(b)
+	h.lines.Put(l)
 	if !ok {
 		return h.Handler.Handle(ctx, r)
 	}
@@ -63,25 +64,27 @@ func (h *plainHandler) Handle(ctx context.Context, r slog.Record) error {
 
 // line is one that is being written.
 type line struct {
-	buf  []byte
-	json bool
+	buf    []byte
+	json   bool
+	quotes int // that stand in JSON around what it holds
+	stamp
 }
 
-// record appends all of r. It says no when something of it is not plain.
-func (l *line) record(r slog.Record) bool {
-	if r.Time.IsZero() || r.Time.Year() < 1 || r.Time.Year() > 9999 {
+// record writes all of r. It says no when something of it is not plain.
+func (l *line) record(r *slog.Record) bool {
+	if r.Time.IsZero() || !l.set(r.Time) {
 		return false
 	}
-	at := r.Time.Round(0)
 	if l.json {
-		l.buf = append(l.buf, `{"time":"`...)
-		l.buf = at.AppendFormat(l.buf, time.RFC3339Nano)
+		l.buf = append(l.buf[:0], `{"time":"`...)
+		l.buf = l.appendNanos(l.buf, r.Time.Nanosecond())
 		l.buf = append(l.buf, `","level":"`...)
 		l.buf = append(l.buf, r.Level.String()...)
 		l.buf = append(l.buf, '"')
+		l.quotes = 8
 	} else {
-		l.buf = append(l.buf, "time="...)
-		l.buf = at.AppendFormat(l.buf, "2006-01-02T15:04:05.000Z07:00")
+		l.buf = append(l.buf[:0], "time="...)
+		l.buf = l.appendMillis(l.buf, r.Time.Nanosecond())
 		l.buf = append(l.buf, " level="...)
 		l.buf = append(l.buf, r.Level.String()...)
 	}
@@ -92,9 +95,53 @@ func (l *line) record(r slog.Record) bool {
 	})
 	if l.json {
 		l.buf = append(l.buf, '}')
+		ok = ok && plain(l.buf, l.quotes)
 	}
 	l.buf = append(l.buf, '\n')
 	return ok
+}
+
+// stamp is the time of the last line but for what is less than a second: most lines of a busy server have it in common.
+type stamp struct {
+	second int64
+	zone   *time.Location
+	date   []byte // 2006-01-02T15:04:05
+	offset []byte // Z or +07:00
+}
+
+// set makes it that of a moment; no when slog writes such years in another way.
+func (s *stamp) set(at time.Time) bool {
+	second, zone := at.Unix(), at.Location()
+	if second == s.second && zone == s.zone {
+		return true
+	}
+	if y := at.Year(); y < 1 || y > 9999 {
+		return false
+	}
+	s.second, s.zone = second, zone
+	s.date, s.offset = at.AppendFormat(s.date[:0], "2006-01-02T15:04:05"), at.AppendFormat(s.offset[:0], "Z07:00")
+	return true
+}
+
+// appendNanos writes it as time.RFC3339Nano does.
+func (s *stamp) appendNanos(b []byte, nanos int) []byte {
+	b = append(b, s.date...)
+	if nanos > 0 {
+		b = append(b, '.')
+		for unit := 100_000_000; nanos > 0; unit /= 10 {
+			b = append(b, byte('0'+nanos/unit))
+			nanos %= unit
+		}
+	}
+	return append(b, s.offset...)
+}
+
+// appendMillis writes it with three decimal places.
+func (s *stamp) appendMillis(b []byte, nanos int) []byte {
+	ms := nanos / 1_000_000
+	b = append(b, s.date...)
+	b = append(b, '.', byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10))
+	return append(b, s.offset...)
 }
 
 func (l *line) attr(a slog.Attr) bool {
@@ -146,25 +193,33 @@ func (l *line) thousandths(n int64, f float64) bool {
 	return true
 }
 
-// key appends what stands in front of a value.
+// key appends what stands in front of a value. In JSON whether it is plain is seen at the end.
 func (l *line) key(name string) bool {
 	if l.json {
 		l.buf = append(l.buf, `,"`...)
 		l.buf = append(l.buf, name...)
 		l.buf = append(l.buf, `":`...)
-	} else {
-		l.buf = append(l.buf, ' ')
-		l.buf = append(l.buf, name...)
-		l.buf = append(l.buf, '=')
+		l.quotes += 2
+		return true
 	}
+	l.buf = append(l.buf, ' ')
+	l.buf = append(l.buf, name...)
+	l.buf = append(l.buf, '=')
 	plain, quotes := look(name)
 	return plain && !quotes
 }
 
 func (l *line) text(name, value string) bool {
 	ok := l.key(name)
+	if l.json {
+		l.buf = append(l.buf, '"')
+		l.buf = append(l.buf, value...)
+		l.buf = append(l.buf, '"')
+		l.quotes += 2
+		return true
+	}
 	plain, quotes := look(value)
-	if l.json || quotes {
+	if quotes {
 		l.buf = append(l.buf, '"')
 		l.buf = append(l.buf, value...)
 		l.buf = append(l.buf, '"')
@@ -186,4 +241,31 @@ func look(s string) (plain, quotes bool) {
 		}
 	}
 	return true, quotes
+}
+
+// plain says whether a line has only ASCII that is seen, no backslash, and so many quotes: none is within a text then. It looks at eight bytes
+// at a time, of which the highest bits tell; https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord
+func plain(line []byte, quotes int) bool {
+	const (
+		each uint64 = 0x0101010101010101
+		high        = 0x80 * each
+	)
+	var odd uint64
+	for ; len(line) >= 8; line = line[8:] {
+		x := binary.LittleEndian.Uint64(line)
+		odd |= (x - ' '*each) &^ x // below
+		odd |= (x + each) | x      // above '~', which is 126
+		backslash, quote := x^'\\'*each, x^'"'*each
+		odd |= (backslash - each) &^ backslash
+		quotes -= bits.OnesCount64(^((quote&^high + ^high) | quote) & high) // exact for each byte, where the others may err above one that is found
+	}
+	for _, c := range line {
+		if c < ' ' || c > '~' || c == '\\' {
+			return false
+		}
+		if c == '"' {
+			quotes--
+		}
+	}
+	return odd&high == 0 && quotes == 0
 }

@@ -75,6 +75,43 @@ func TestHandlerWritesWhatSlogWould(t *testing.T) {
 	same(t, r)
 }
 
+// TestEachByteAtEachPlace: texts are looked at in words of eight bytes.
+func TestEachByteAtEachPlace(t *testing.T) {
+	at := time.Unix(1_700_000_000, 0)
+	for c := range 256 {
+		for i := range 18 {
+			text := []byte(strings.Repeat("~", 18))
+			text[i] = byte(c)
+			r := slog.NewRecord(at, 0, "m", 0)
+			r.AddAttrs(slog.String("k", string(text)))
+			same(t, r)
+		}
+	}
+}
+
+// TestTimesOfOneHandler: what lines of a second have in common is kept for the next one, which may be of another second, zone or century.
+func TestTimesOfOneHandler(t *testing.T) {
+	now := time.Date(2026, 11, 23, 19, 30, 0, 0, time.UTC)
+	for _, format := range []string{"text", "json"} {
+		var a, b bytes.Buffer
+		ours, theirs := peers(format, &a, &b)
+		for range 3 {
+			for _, at := range []time.Time{
+				now, now.Add(1), now.Add(10), now.Add(120 * time.Millisecond), now.Add(999_999_999), now.Add(time.Second), now.In(time.FixedZone("x", 3600)), now.In(time.FixedZone("x", -5400)),
+				now.AddDate(9000, 0, 0), now.AddDate(-2030, 0, 0), time.Unix(0, 0), time.Unix(0, 0).UTC(), time.Unix(-1, 5), now, time.Now(),
+			} {
+				r := slog.NewRecord(at, 0, "m", 0)
+				_, _ = ours.Handle(t.Context(), r), theirs.Handle(t.Context(), r)
+				if a.String() != b.String() {
+					t.Fatalf("%s, %v:\n%swant\n%s", format, at, a.String(), b.String())
+				}
+				a.Reset()
+				b.Reset()
+			}
+		}
+	}
+}
+
 func FuzzHandlerWritesWhatSlogWould(f *testing.F) {
 	f.Add("request", "route", "GET /api/{id}", 1.5, int64(200))
 	f.Add("", "", "\x1b[31m\n", 1e21, int64(-1))

@@ -8,8 +8,12 @@ import (
 	"time"
 )
 
-// linger is how long the first of some lines waits for others, so that a busy server does not wake up and write for each.
-const linger = 5 * time.Millisecond
+// linger is how long the first of some lines waits for others, so that a busy server does not wake up and write for each. It is less when
+// they fill a part of the bound.
+const (
+	linger = 20 * time.Millisecond
+	part   = 4
+)
 
 // writer hands lines to out on a goroutine of its own, as many at a time as there are. What does not fit into the bound is dropped,
 // and a line says so in its place.
@@ -19,6 +23,7 @@ type writer struct {
 	missing func(lines int64) []byte
 	dropped atomic.Int64
 	wake    chan struct{} // capacity 1: pending is no longer empty, or the writer is closed
+	full    chan struct{} // capacity 1: a part of the bound is full, or the writer is closed
 	over    chan struct{} // closed when the goroutine has ended
 
 	mu      sync.Mutex // guards what follows; a leaf, and never held while writing
@@ -28,7 +33,7 @@ type writer struct {
 }
 
 func newWriter(out io.Writer, limit int, missing func(lines int64) []byte) *writer {
-	w := &writer{out: out, limit: limit, missing: missing, wake: make(chan struct{}, 1), over: make(chan struct{})}
+	w := &writer{out: out, limit: limit, missing: missing, wake: make(chan struct{}, 1), full: make(chan struct{}, 1), over: make(chan struct{})}
 	go w.run()
 	return w
 }
@@ -43,16 +48,21 @@ func (w *writer) Write(line []byte) (int, error) {
 	} else {
 		w.pending = append(w.pending, line...)
 	}
+	enough := w.limit / part
+	full := len(w.pending) >= enough && len(w.pending)-len(line) < enough
 	w.mu.Unlock()
 	if first {
-		w.nudge()
+		nudge(w.wake)
+	}
+	if full {
+		nudge(w.full)
 	}
 	return len(line), nil
 }
 
-func (w *writer) nudge() {
+func nudge(c chan struct{}) {
 	select {
-	case w.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -66,31 +76,35 @@ func (w *writer) run() {
 			untold = 0
 		}
 	}
+	delay := time.NewTimer(linger)
+	defer delay.Stop()
 	for range w.wake {
-		time.Sleep(linger)
-		for {
-			w.mu.Lock()
-			lines, w.pending = w.pending, lines[:0]
-			gap, closed := w.gap, w.closed
-			w.gap = 0
-			w.mu.Unlock()
-			if len(lines) == 0 && gap == 0 {
-				if closed {
-					return
-				}
-				break
-			}
-			tell()
-			refused := w.write(lines)
-			w.dropped.Add(refused)
-			untold += refused + gap
-			tell()
+		delay.Reset(linger)
+		select {
+		case <-delay.C:
+		case <-w.full:
+		}
+		w.mu.Lock()
+		lines, w.pending = w.pending, lines[:0]
+		gap, closed := w.gap, w.closed
+		w.gap = 0
+		w.mu.Unlock()
+		tell()
+		refused := w.write(lines)
+		w.dropped.Add(refused)
+		untold += refused + gap
+		tell()
+		if closed {
+			return
 		}
 	}
 }
 
 // write returns how many lines out did not take.
 func (w *writer) write(lines []byte) int64 {
+	if len(lines) == 0 {
+		return 0
+	}
 	n, err := w.out.Write(lines)
 	if err == nil {
 		return 0
@@ -103,7 +117,8 @@ func (w *writer) close(patience time.Duration) {
 	w.mu.Lock()
 	w.closed = true
 	w.mu.Unlock()
-	w.nudge()
+	nudge(w.wake)
+	nudge(w.full)
 	select {
 	case <-w.over:
 	case <-time.After(patience):

@@ -28,8 +28,8 @@ func (t *Tracker) level(rec *record) (l slog.Level, ok bool) {
 	return l, t.access.Load().On && t.log.Enabled(context.Background(), l)
 }
 
-// say writes the access line. What a request has nothing of is left out of it.
-func (t *Tracker) say(rec *record, took time.Duration, left leaver) {
+// say writes the access line of a request that is over now. What a request has nothing of is left out of it.
+func (t *Tracker) say(rec *record, now time.Time, took time.Duration, left leaver) {
 	level, ok := t.level(rec)
 	if !ok {
 		return
@@ -65,14 +65,16 @@ func (t *Tracker) say(rec *record, took time.Duration, left leaver) {
 	number("input_tokens", usage.InputTokens)
 	number("output_tokens", usage.OutputTokens)
 	text("key", rec.key)
-	text("trace", rec.trace)
+	if rec.trace != nil {
+		text("trace", rec.trace.TraceID())
+	}
 	if t.client != nil && rec.request != nil && t.access.Load().Client {
 		text("client", t.client(rec.request))
 	}
 	text("left", string(left))
 
 	// A group without a name is written as its attributes. A record of so many would copy them.
-	r := slog.NewRecord(t.now(), level, "request", 0)
+	r := slog.NewRecord(now, level, "request", 0)
 	r.AddAttrs(slog.Attr{Value: slog.GroupValue(attrs...)})
 	_ = t.log.Handler().Handle(context.Background(), r) // the request's own may be over
 	*kept = attrs

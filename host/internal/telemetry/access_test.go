@@ -91,6 +91,11 @@ func TestAccessLine(t *testing.T) {
 	}
 }
 
+// traced is a trace by its id.
+type traced string
+
+func (t traced) TraceID() string { return string(t) }
+
 // TestAccessLineTellsWhatWasDone is the whole line, in its order, and what is left out of it when there is nothing to tell.
 func TestAccessLineTellsWhatWasDone(t *testing.T) {
 	c := new(clock)
@@ -104,7 +109,7 @@ func TestAccessLineTellsWhatWasDone(t *testing.T) {
 			ctx := r.Context()
 			telemetry.SetRoute(ctx, "POST /api/inference/infer")
 			telemetry.SetPlugin(ctx, "inference", "1.2.3")
-			telemetry.SetTrace(ctx, "4bf92f3577b34da6a3ce929d0e0e4736")
+			telemetry.SetTrace(ctx, traced("4bf92f3577b34da6a3ce929d0e0e4736"))
 			_, _ = io.Copy(io.Discard, r.Body)
 			c.advance(20 * time.Millisecond)
 			w.WriteHeader(http.StatusOK)

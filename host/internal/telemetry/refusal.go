@@ -9,7 +9,7 @@ func (t *Tracker) Refused(status int) (id string) {
 	rec.status = status
 	t.flow.begin(rec.start)
 	rec.count(outcome{status: status, probe: true, left: leftServer})
-	t.say(rec, 0, leftServer)
+	t.say(rec, t.now(), 0, leftServer)
 	return rec.id
 }
 

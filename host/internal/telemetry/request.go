@@ -43,7 +43,7 @@ type record struct {
 	plugin  string     // that was asked to answer
 	guest   *occupancy // of the plugin; nil is none
 	version string     // of the plugin
-	trace   string     // the id of the trace that it is part of
+	trace   Trace      // nil is none
 	work    work
 }
 
@@ -92,12 +92,24 @@ func SetPlugin(ctx context.Context, name, version string) {
 	}
 }
 
-// SetTrace notes the id of the trace that the request of ctx is part of, 32 hexadecimal digits, for the access line. As SetRoute it is
-// called before the handler.
-func SetTrace(ctx context.Context, id string) {
+// Trace is what makes the spans of a request.
+type Trace interface {
+	TraceID() string // 32 hexadecimal digits for the access line; "" of a trace that is not recorded
+}
+
+// SetTrace puts the request of ctx into a trace, for the access line and for TraceOf. As SetRoute it is called before the handler.
+func SetTrace(ctx context.Context, t Trace) {
 	if rec, ok := ctx.Value(contextKey{}).(*record); ok {
-		rec.trace = id
+		rec.trace = t
 	}
+}
+
+// TraceOf returns the trace that the request of ctx was put into, nil when there is none.
+func TraceOf(ctx context.Context) Trace {
+	if rec, ok := ctx.Value(contextKey{}).(*record); ok {
+		return rec.trace
+	}
+	return nil
 }
 
 // RequestID returns the id of the request of ctx, "" outside a tracked request.

@@ -103,9 +103,10 @@ func (rec *record) upgrade(conn net.Conn) net.Conn {
 // finish runs once the handler has returned or panicked.
 func (rec *record) finish(ctx context.Context, returned bool) {
 	t := rec.tracker
-	took := t.uptime() - rec.start
+	now := t.now()
+	took := now.Sub(t.start) - rec.start
 	if rec.ended {
-		t.say(rec, took, "") // it was answered; the websocket goes on
+		t.say(rec, now, took, "") // it was answered; the websocket goes on
 		return
 	}
 	left := rec.left(ctx, returned)
@@ -116,7 +117,7 @@ func (rec *record) finish(ctx context.Context, returned bool) {
 		}
 	}
 	rec.count(outcome{took: took, status: rec.status, bytes: rec.bytes, probe: rec.probe, left: left})
-	t.say(rec, took, left)
+	t.say(rec, now, took, left)
 }
 
 // left says who went first. The context is over as soon as the connection cannot be read: that of a client that took a whole answer

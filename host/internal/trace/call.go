@@ -7,18 +7,14 @@ import (
 	"strconv"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/propagation"
 	semconv "go.opentelemetry.io/otel/semconv/v1.41.0"
-	oteltrace "go.opentelemetry.io/otel/trace"
 )
 
 // Call is the span of one outbound call, redirects and repetitions included. The zero value is tracing that is off. Its methods may be
 // called from one goroutine at a time.
 type Call struct {
-	tracer *Tracer
-	span   oteltrace.Span // of the call when it is recorded; else of whoever makes it, for its context
+	trace *trace // that it is in; nil is off
+	span  *Span  // nil is not recorded
 }
 
 // Begin starts the span of a call in the trace of ctx, or in one of its own when nobody's request asked for it.
@@ -26,67 +22,103 @@ func (t *Tracer) Begin(ctx context.Context, method string) Call {
 	if t == nil {
 		return Call{}
 	}
-	caller := oteltrace.SpanFromContext(ctx)
-	if caller.SpanContext().IsValid() && !caller.IsRecording() {
-		return Call{t, caller}
+	const room = 10 // attributes, unless it is a chat
+	tr, above := current(ctx)
+	switch {
+	case tr == nil:
+		if tr = t.newTrace(); tr.flags&sampled != 0 {
+			tr.root = tr.begin(tr.first, spanID{}, clientKind, method, room)
+		}
+		return Call{tr, tr.root}
+	case above.Recording():
+		return Call{tr, above.below(clientKind, method, room)}
 	}
-	_, span := t.tracer.Start(ctx, method, t.calling...)
-	return Call{t, span}
+	return Call{tr, nil}
 }
 
 // Recording says whether anybody will see what the methods are told.
-func (c Call) Recording() bool { return c.span != nil && c.span.IsRecording() }
+func (c Call) Recording() bool { return c.span.Recording() }
 
 // Propagate puts the trace into the headers of a request, in the place of whatever a guest wrote there; named says that it goes to a named
 // upstream. Nothing is changed when tracing is off.
 func (c Call) Propagate(h http.Header, named bool) {
-	if c.tracer == nil {
+	if c.trace == nil {
 		return
 	}
 	delete(h, traceparent)
 	delete(h, tracestate)
-	if c.tracer.propagate == "none" || c.tracer.propagate == "upstreams" && !named {
+	if to := c.trace.tracer.propagate; to == "none" || to == "upstreams" && !named {
 		return
 	}
-	propagation.TraceContext{}.Inject(oteltrace.ContextWithSpan(context.Background(), c.span), propagation.HeaderCarrier(h))
+	from := c.trace.first
+	if c.span != nil {
+		from = c.span.id
+	}
+	h[traceparent] = []string{c.trace.parent(from)}
+	if state := c.trace.tracestate(); state != "" {
+		h[tracestate] = []string{state}
+	}
 }
 
 // Target says what is called. pattern is the path of the grant that covers the call's own. upstream is its name, or "" for a host.
 func (c Call) Target(method, pattern, upstream, host string, port int) {
-	all := append(make([]attribute.KeyValue, 0, 4), semconv.HTTPRequestMethodKey.String(method), semconv.URLTemplate(pattern))
-	if upstream != "" {
-		all = append(all, attribute.String("patchbay.upstream", upstream))
-	} else {
-		all = append(all, semconv.ServerAddress(host), semconv.ServerPort(port))
+	s := c.span
+	if !s.open() {
+		return
 	}
-	c.span.SetName(method + " " + pattern)
-	c.span.SetAttributes(all...)
+	defer s.mu.Unlock()
+	s.name = method + " " + pattern
+	s.putText(semconv.HTTPRequestMethodKey, method)
+	s.putText(semconv.URLTemplateKey, pattern)
+	if upstream != "" {
+		s.putText("patchbay.upstream", upstream)
+	} else {
+		s.putText(semconv.ServerAddressKey, host)
+		s.putInt(semconv.ServerPortKey, int64(port))
+	}
 }
 
 // Peer says which endpoint of an upstream is called, as host:port.
 func (c Call) Peer(endpoint string) {
+	s := c.span
+	if !s.open() {
+		return
+	}
+	defer s.mu.Unlock()
 	host, port, _ := net.SplitHostPort(endpoint)
-	c.span.SetAttributes(semconv.ServerAddress(host))
+	s.putText(semconv.ServerAddressKey, host)
 	if n, err := strconv.Atoi(port); err == nil {
-		c.span.SetAttributes(semconv.ServerPort(n))
+		s.putInt(semconv.ServerPortKey, int64(n))
 	}
 }
 
 // Attempt notes that an attempt on an endpoint failed; kind is one word out of few.
 func (c Call) Attempt(n int, endpoint, kind string) {
-	c.span.AddEvent("attempt failed", oteltrace.WithAttributes(
-		attribute.Int("http.request.resend_count", n-1), attribute.String("server.address", endpoint), semconv.ErrorTypeKey.String(kind)))
+	s := c.span
+	if !s.open() {
+		return
+	}
+	defer s.mu.Unlock()
+	if len(s.told) == maxFailures {
+		s.told = s.told[:copy(s.told, s.told[1:])]
+		s.left++
+	}
+	s.told = append(s.told, failure{time.Since(s.start), n - 1, endpoint, kind})
 }
 
 // Status says what was answered, after how many attempts.
 func (c Call) Status(status, attempts int) {
-	c.span.SetAttributes(semconv.HTTPResponseStatusCode(status))
+	s := c.span
+	if !s.open() {
+		return
+	}
+	defer s.mu.Unlock()
+	s.putInt(semconv.HTTPResponseStatusCodeKey, int64(status))
 	if attempts > 1 {
-		c.span.SetAttributes(semconv.HTTPRequestResendCount(attempts - 1))
+		s.putInt(semconv.HTTPRequestResendCountKey, int64(attempts-1))
 	}
 	if status >= http.StatusBadRequest {
-		c.span.SetStatus(codes.Error, "")
-		c.span.SetAttributes(semconv.ErrorTypeKey.String(strconv.Itoa(status)))
+		s.fail(strconv.Itoa(status), "")
 	}
 }
 
@@ -106,46 +138,50 @@ type Chat struct {
 
 // Chat says that the call was one to a model.
 func (c Call) Chat(chat Chat) {
-	all := []attribute.KeyValue{attribute.String("gen_ai.operation.name", chat.Operation), semconv.GenAIProviderNameKey.String(chat.Provider)}
-	name := chat.Operation
+	s := c.span
+	if !s.open() {
+		return
+	}
+	defer s.mu.Unlock()
+	s.name = chat.Operation
+	s.putText(semconv.GenAIOperationNameKey, chat.Operation)
+	s.putText(semconv.GenAIProviderNameKey, chat.Provider)
 	if chat.RequestModel != "" {
-		name += " " + chat.RequestModel
-		all = append(all, semconv.GenAIRequestModel(chat.RequestModel))
+		s.name += " " + chat.RequestModel
+		s.putText(semconv.GenAIRequestModelKey, chat.RequestModel)
 	}
 	if chat.Model != "" {
-		all = append(all, semconv.GenAIResponseModel(chat.Model))
+		s.putText(semconv.GenAIResponseModelKey, chat.Model)
 	}
 	if chat.InputTokens > 0 {
-		all = append(all, semconv.GenAIUsageInputTokens(int(chat.InputTokens)))
+		s.putInt(semconv.GenAIUsageInputTokensKey, chat.InputTokens)
 	}
 	if chat.OutputTokens > 0 {
-		all = append(all, semconv.GenAIUsageOutputTokens(int(chat.OutputTokens)))
+		s.putInt(semconv.GenAIUsageOutputTokensKey, chat.OutputTokens)
 	}
 	if len(chat.FinishReasons) > 0 {
-		all = append(all, semconv.GenAIResponseFinishReasons(chat.FinishReasons...))
+		s.putList(semconv.GenAIResponseFinishReasonsKey, chat.FinishReasons)
 	}
 	if chat.FirstText > 0 {
-		all = append(all, semconv.GenAIResponseTimeToFirstChunk(chat.FirstText.Seconds()))
+		s.putFloat(semconv.GenAIResponseTimeToFirstChunkKey, chat.FirstText.Seconds())
 	}
 	if chat.Failed {
-		c.span.SetStatus(codes.Error, "the answer holds an error")
-		all = append(all, semconv.ErrorTypeKey.String("answer"))
+		s.fail("answer", "the answer holds an error")
 	}
-	c.span.SetName(name)
-	c.span.SetAttributes(all...)
 }
 
 // End ends the call. kind is "" when it went well, else one word out of few; text is for people and may be "".
 func (c Call) End(size int64, kind, text string) {
-	if !c.Recording() {
+	s := c.span
+	if !s.open() {
 		return
 	}
 	if size > 0 {
-		c.span.SetAttributes(semconv.HTTPResponseBodySizeKey.Int64(size))
+		s.putInt(semconv.HTTPResponseBodySizeKey, size)
 	}
 	if kind != "" {
-		c.span.SetStatus(codes.Error, text)
-		c.span.SetAttributes(semconv.ErrorTypeKey.String(kind))
+		s.fail(kind, text)
 	}
-	c.span.End()
+	s.mu.Unlock()
+	s.End()
 }

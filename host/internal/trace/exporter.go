@@ -11,9 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -30,9 +30,9 @@ const (
 	lastRetry  = 5 * time.Second
 )
 
-// newExporter makes the exporter of the configured protocol, and what frees its connections. Every option is set, so that no
+// newClient makes what uploads batches by the configured protocol, and what frees its connections. Every option is set, so that no
 // OTEL_EXPORTER_… variable decides. Nothing goes through a proxy that the environment names.
-func newExporter(ctx context.Context, c config.Traces) (sdktrace.SpanExporter, func(), error) {
+func newClient(ctx context.Context, c config.Traces) (otlptrace.Client, func(), error) {
 	u, err := url.Parse(c.Endpoint)
 	if err != nil {
 		return nil, nil, fmt.Errorf("endpoint: %w", err)
@@ -48,9 +48,11 @@ func newExporter(ctx context.Context, c config.Traces) (sdktrace.SpanExporter, f
 		}
 	}
 	if c.Protocol == "grpc" {
-		return overGRPC(ctx, c, u, trust, headers)
+		client, closing := overGRPC(c, u, trust, headers)
+		return client, closing, client.Start(ctx)
 	}
-	return overHTTP(ctx, c, u, trust, headers)
+	client, closing := overHTTP(c, u, trust, headers)
+	return client, closing, client.Start(ctx)
 }
 
 // roots are whom to trust; nil is whom the system trusts.
@@ -69,7 +71,7 @@ func roots(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-func overGRPC(ctx context.Context, c config.Traces, u *url.URL, trust *x509.CertPool, headers map[string]string) (sdktrace.SpanExporter, func(), error) {
+func overGRPC(c config.Traces, u *url.URL, trust *x509.CertPool, headers map[string]string) (otlptrace.Client, func()) {
 	address := u.Host
 	if u.Port() == "" {
 		address += ":" + grpcPort
@@ -86,11 +88,10 @@ func overGRPC(ctx context.Context, c config.Traces, u *url.URL, trust *x509.Cert
 	} else {
 		options = append(options, otlptracegrpc.WithTLSCredentials(insecure.NewCredentials()))
 	}
-	e, err := otlptracegrpc.New(ctx, options...)
-	return e, func() {}, err
+	return otlptracegrpc.NewClient(options...), func() {}
 }
 
-func overHTTP(ctx context.Context, c config.Traces, u *url.URL, trust *x509.CertPool, headers map[string]string) (sdktrace.SpanExporter, func(), error) {
+func overHTTP(c config.Traces, u *url.URL, trust *x509.CertPool, headers map[string]string) (otlptrace.Client, func()) {
 	to := *u
 	if strings.Trim(to.Path, "/") == "" {
 		to.Path = "/v1/traces"
@@ -116,6 +117,5 @@ func overHTTP(ctx context.Context, c config.Traces, u *url.URL, trust *x509.Cert
 		pack = otlptracehttp.GzipCompression
 	}
 	options = append(options, otlptracehttp.WithCompression(pack))
-	e, err := otlptracehttp.New(ctx, options...)
-	return e, transport.CloseIdleConnections, err
+	return otlptracehttp.NewClient(options...), transport.CloseIdleConnections
 }

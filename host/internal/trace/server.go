@@ -6,10 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	semconv "go.opentelemetry.io/otel/semconv/v1.41.0"
-	oteltrace "go.opentelemetry.io/otel/trace"
 
 	"github.com/patchbay-run/patchbay/host/internal/telemetry"
 )
@@ -22,16 +19,11 @@ func (t *Tracer) Middleware(next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()
-		if t.join {
-			ctx = joined(ctx, r.Header)
-		}
-		ctx, span := t.tracer.Start(ctx, "HTTP", t.serving...)
-		r = r.WithContext(ctx)
-		if !span.IsRecording() {
+		span := t.serve(ctx, r.Header)
+		if span == nil {
 			next.ServeHTTP(w, r)
 			return
 		}
-		telemetry.SetTrace(ctx, span.SpanContext().TraceID().String())
 		returned := false
 		defer func() { finish(ctx, span, r, returned) }()
 		next.ServeHTTP(w, r)
@@ -39,53 +31,75 @@ func (t *Tracer) Middleware(next http.Handler) http.Handler {
 	})
 }
 
+// serve puts the request of ctx into a trace, and begins its span when that is recorded.
+func (t *Tracer) serve(ctx context.Context, h http.Header) *Span {
+	var tr *trace
+	var above spanID
+	if t.join {
+		tr, above = t.joinTrace(h)
+	}
+	if tr == nil {
+		tr = t.newTrace()
+	}
+	if tr.flags&sampled != 0 {
+		tr.root = tr.begin(tr.first, above, serverKind, "HTTP", 10)
+	}
+	telemetry.SetTrace(ctx, tr)
+	return tr.root
+}
+
 // finish says how a request was answered. A span that is never ended is never sent.
-func finish(ctx context.Context, span oteltrace.Span, r *http.Request, returned bool) {
+func finish(ctx context.Context, span *Span, r *http.Request, returned bool) {
 	a, _ := telemetry.Answered(ctx)
 	if a.Probe || a.Upgraded {
 		return
 	}
-	all := make([]attribute.KeyValue, 0, 10)
+	span.answered(ctx, a, r, returned)
+	span.End()
+}
+
+func (s *Span) answered(ctx context.Context, a telemetry.Answer, r *http.Request, returned bool) {
+	if !s.open() {
+		return
+	}
+	defer s.mu.Unlock()
 	method := a.Method
 	if method == "other" || method == "" {
 		method = "HTTP"
-		all = append(all, semconv.HTTPRequestMethodOther)
+		s.putText(semconv.HTTPRequestMethodKey, "_OTHER")
 	} else {
-		all = append(all, semconv.HTTPRequestMethodKey.String(method))
+		s.putText(semconv.HTTPRequestMethodKey, method)
 	}
 	scheme := "http"
 	if r.TLS != nil {
 		scheme = "https"
 	}
-	all = append(all, semconv.URLScheme(scheme), attribute.String("patchbay.request.id", telemetry.RequestID(ctx)))
+	s.putText(semconv.URLSchemeKey, scheme)
+	s.putText("patchbay.request.id", telemetry.RequestID(ctx))
 	if _, version, ok := strings.Cut(r.Proto, "/"); ok {
-		all = append(all, semconv.NetworkProtocolVersion(strings.TrimSuffix(version, ".0")))
+		s.putText(semconv.NetworkProtocolVersionKey, strings.TrimSuffix(version, ".0"))
 	}
-	name := method
+	s.name = method
 	if _, path, ok := strings.Cut(a.Route, " "); ok { // a pattern such as GET /v1/models/{id}
-		name += " " + path
-		all = append(all, semconv.HTTPRoute(path), semconv.URLPath(path))
+		s.name += " " + path
+		s.putText(semconv.HTTPRouteKey, path)
+		s.putText(semconv.URLPathKey, path)
 	}
 	left := ctx.Err() != nil && context.Cause(ctx) == context.Canceled // a server that stops has a cause of its own
 	if left {
-		all = append(all, attribute.Bool("patchbay.client_left", true))
+		s.putTrue("patchbay.client_left")
 	}
 	status := a.Status
 	if status == 0 && returned && !left {
 		status = http.StatusOK
 	}
 	if status != 0 {
-		all = append(all, semconv.HTTPResponseStatusCode(status))
+		s.putInt(semconv.HTTPResponseStatusCodeKey, int64(status))
 	}
 	switch {
 	case status >= http.StatusInternalServerError:
-		span.SetStatus(codes.Error, "")
-		all = append(all, semconv.ErrorTypeKey.String(strconv.Itoa(status)))
+		s.fail(strconv.Itoa(status), "")
 	case !returned && !left:
-		span.SetStatus(codes.Error, "the answer was given up")
-		all = append(all, semconv.ErrorTypeKey.String("aborted"))
+		s.fail("aborted", "the answer was given up")
 	}
-	span.SetName(name)
-	span.SetAttributes(all...)
-	span.End()
 }

@@ -10,25 +10,15 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"time"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/sdk/resource"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.41.0"
-	oteltrace "go.opentelemetry.io/otel/trace"
 
 	"github.com/patchbay-run/patchbay/host/internal/config"
 )
 
-const (
-	// scope is the name of who makes the spans.
-	scope = "github.com/patchbay-run/patchbay"
-
-	// batchDelay is how long an ended span waits for others before it is sent.
-	batchDelay = time.Second
-	batchSize  = 512
-)
+// scope is the name of who makes the spans.
+const scope = "github.com/patchbay-run/patchbay"
 
 // Options are what the process hands in beside the configuration.
 type Options struct {
@@ -39,14 +29,10 @@ type Options struct {
 
 // Tracer makes spans. Its owner calls Close.
 type Tracer struct {
-	provider  *sdktrace.TracerProvider
-	tracer    oteltrace.Tracer
 	outlet    *outlet
 	join      bool
 	propagate string
-	timeout   time.Duration
-
-	serving, calling []oteltrace.SpanStartOption // made once, for every span
+	bound     uint64 // of the last 63 bits of the id of a trace that is recorded
 }
 
 // New makes a tracer; nil when c has no endpoint. It does not wait for the receiver, which may come later.
@@ -60,53 +46,33 @@ func New(ctx context.Context, c config.Traces, o Options) (*Tracer, error) {
 	if o.Hide == nil {
 		o.Hide = func(s string) string { return s }
 	}
-	about, err := about(ctx, c, o.Version)
-	if err != nil {
-		return nil, fmt.Errorf("traces.resource: %w", err)
-	}
-	out, err := newOutlet(ctx, c, o)
+	out, err := newOutlet(ctx, c, newEncoder(about(c, o.Version)), o)
 	if err != nil {
 		return nil, fmt.Errorf("traces: %w", err)
 	}
-	t := &Tracer{outlet: out, join: c.Join, propagate: c.Propagate, timeout: c.Timeout}
-	t.serving = []oteltrace.SpanStartOption{oteltrace.WithSpanKind(oteltrace.SpanKindServer)}
-	t.calling = []oteltrace.SpanStartOption{oteltrace.WithSpanKind(oteltrace.SpanKindClient)}
-	t.provider = sdktrace.NewTracerProvider(
-		sdktrace.WithResource(about),
-		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(c.Sample))),
-		sdktrace.WithSpanProcessor(out.processor(c)),
-		sdktrace.WithRawSpanLimits(sdktrace.SpanLimits{
-			AttributeValueLengthLimit: 1024, AttributeCountLimit: 64, EventCountLimit: 16, LinkCountLimit: 1,
-			AttributePerEventCountLimit: 8, AttributePerLinkCountLimit: 1,
-		}),
-	)
-	t.tracer = t.provider.Tracer(scope)
-	return t, nil
+	return &Tracer{outlet: out, join: c.Join, propagate: c.Propagate, bound: uint64(c.Sample * (1 << 63))}, nil
 }
 
 // about is what all spans have in common.
-func about(ctx context.Context, c config.Traces, version string) (*resource.Resource, error) {
-	attributes := []attribute.KeyValue{
-		semconv.ServiceName(c.ServiceName), semconv.ServiceVersion(version), semconv.ServiceInstanceID(rand.Text()),
+func about(c config.Traces, version string) map[attribute.Key]string {
+	all := map[attribute.Key]string{
+		semconv.TelemetrySDKNameKey: "patchbay", semconv.TelemetrySDKLanguageKey: "go", semconv.TelemetrySDKVersionKey: version,
+		semconv.ServiceNameKey: c.ServiceName, semconv.ServiceVersionKey: version, semconv.ServiceInstanceIDKey: rand.Text(),
 	}
 	if host, err := os.Hostname(); err == nil {
-		attributes = append(attributes, semconv.HostName(host))
+		all[semconv.HostNameKey] = host
 	}
 	for name, value := range c.Resource { // the operator has the last word
-		attributes = append(attributes, attribute.String(name, value))
+		all[attribute.Key(name)] = value
 	}
-	return resource.New(ctx, resource.WithTelemetrySDK(), resource.WithAttributes(attributes...))
+	return all
 }
 
 // Close sends what is left, for as long as traces.timeout at most, and ends everything. Spans that end later are lost.
 func (t *Tracer) Close() {
-	if t == nil {
-		return
+	if t != nil {
+		t.outlet.close()
 	}
-	timer := time.AfterFunc(t.timeout, t.outlet.giveUp)
-	defer timer.Stop()
-	_ = t.provider.Shutdown(context.Background()) // once given up, whatever is left fails at once
-	t.outlet.close()
 }
 
 // Stats are counts of spans since the start.

@@ -4,15 +4,20 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
+
 	"github.com/patchbay-run/patchbay/host/internal/config"
 	"github.com/patchbay-run/patchbay/host/internal/otlptest"
+	"github.com/patchbay-run/patchbay/host/internal/telemetry"
 	"github.com/patchbay-run/patchbay/host/internal/trace"
 )
 
@@ -129,6 +134,7 @@ func TestTraceparent(t *testing.T) {
 		"no span":             {[]string{"00-" + traceID + "-" + strings.Repeat("0", 16) + "-01"}, nil, false, ""},
 		"a forbidden version": {[]string{"ff" + parent[2:]}, nil, false, ""},
 		"too long":            {[]string{parent + "-00"}, nil, false, ""},
+		"a dash too long":     {[]string{parent + "-"}, nil, false, ""},
 		"too short":           {[]string{parent[:54]}, nil, false, ""},
 		"twice":               {[]string{parent, parent}, nil, false, ""},
 		"rubbish":             {[]string{"\x00\xff"}, nil, false, ""},
@@ -149,7 +155,10 @@ func TestTraceparent(t *testing.T) {
 			if joined := span.Trace() == traceID && span.Parent() == spanID; joined != c.joins {
 				t.Errorf("joined: %v, trace %s, parent %q", joined, span.Trace(), span.Parent())
 			}
-			if inside.State != c.state || !strings.HasPrefix(inside.Parent, "00-"+span.Trace()+"-"+span.ID()+"-0") {
+			if want := map[bool]uint32{true: 0x301, false: 0x101}[c.joins]; span.GetFlags() != want { // sampled; that the parent is remote, or not, is known
+				t.Errorf("its flags are %x, want %x", span.GetFlags(), want)
+			}
+			if inside.State != c.state || span.GetTraceState() != c.state || !strings.HasPrefix(inside.Parent, "00-"+span.Trace()+"-"+span.ID()+"-0") {
 				t.Errorf("inside it is %+v of %s %s, want the state %q", inside, span.Trace(), span.ID(), c.state)
 			}
 		})
@@ -227,6 +236,181 @@ func TestNobodyListens(t *testing.T) {
 	}
 }
 
+// TestWholeSpan: all that a span can say comes as it was said, bounded, and nothing comes that the protocol does not know.
+func TestWholeSpan(t *testing.T) {
+	receiver := otlptest.Start(t, "grpc", nil)
+	tr, _ := open(t, settings(receiver.URL, nil))
+	long := strings.Repeat("x", 1023) + "é"
+	call := tr.Begin(t.Context(), "POST")
+	call.Target("POST", "/v1", "", "first.example", 80)
+	for i := range 20 {
+		call.Attempt(i+1, fmt.Sprint("peer-", i), "reset")
+	}
+	call.Peer("[::1]:8080")
+	call.Status(404, 21)
+	call.Chat(trace.Chat{
+		Operation: "chat", Provider: long, RequestModel: "m\xff1", Model: "m1-served", InputTokens: 1 << 40, OutputTokens: 4, FinishReasons: []string{"stop", "length"},
+		FirstText: 1500 * time.Millisecond, Failed: true,
+	})
+	call.End(77, "", "")
+	call.Status(500, 1) // too late
+	call.End(78, "kind", "text")
+	if call.Recording() {
+		t.Error("a call that ended is recorded")
+	}
+	tr.Close()
+	all := receiver.Spans()
+	if len(all) != 1 {
+		t.Fatal(otlptest.Names(all))
+	}
+	s := all[0]
+	for name, want := range map[string]string{
+		"http.request.method": "POST", "url.template": "/v1", "server.address": "::1", "server.port": "8080", "http.request.resend_count": "20", "http.response.status_code": "404",
+		"gen_ai.operation.name": "chat", "gen_ai.provider.name": long[:1023], "gen_ai.request.model": "m1", "gen_ai.response.model": "m1-served", "gen_ai.usage.input_tokens": "1099511627776",
+		"gen_ai.usage.output_tokens": "4", "gen_ai.response.finish_reasons": "stop,length", "gen_ai.response.time_to_first_chunk": "1.5", "error.type": "answer", "http.response.body.size": "77",
+	} {
+		if got := s.Attribute(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if len(s.GetAttributes()) != 16 || s.GetName() != "chat m1" || s.GetKind() != 3 || s.GetStatus().GetMessage() != "the answer holds an error" || s.GetFlags() != 0x101 || s.Parent() != "" {
+		t.Errorf("the span is %v", s)
+	}
+	if n := len(s.GetEvents()); n != 16 || s.GetDroppedEventsCount() != 4 {
+		t.Errorf("there are %d events, and %d more were", n, s.GetDroppedEventsCount())
+	}
+	last := s.GetEvents()[len(s.GetEvents())-1]
+	if at := last.GetTimeUnixNano(); at < s.GetStartTimeUnixNano() || at > s.GetEndTimeUnixNano() || last.GetName() != "attempt failed" {
+		t.Errorf("the last event is %v", last)
+	}
+	got := map[string]string{}
+	for _, kv := range last.GetAttributes() {
+		got[kv.GetKey()] = kv.GetValue().GetStringValue() + fmt.Sprint(kv.GetValue().GetIntValue())
+	}
+	if want := map[string]string{"http.request.resend_count": "19", "server.address": "peer-190", "error.type": "reset0"}; !maps.Equal(got, want) {
+		t.Errorf("the last event says %v", got)
+	}
+	if ago := time.Since(time.Unix(0, int64(s.GetStartTimeUnixNano()))).Abs(); ago > time.Hour || s.GetEndTimeUnixNano() < s.GetStartTimeUnixNano() {
+		t.Errorf("it began at %d and ended at %d", s.GetStartTimeUnixNano(), s.GetEndTimeUnixNano())
+	}
+	if s.Resource["service.name"] != "patchbay" || s.Resource["telemetry.sdk.name"] == "" {
+		t.Errorf("the resource is %v", s.Resource)
+	}
+	if n := unknown(s.ProtoReflect()); n != 0 {
+		t.Errorf("it has %d bytes of fields that nobody knows", n)
+	}
+}
+
+// unknown counts the bytes of unknown fields of a message and all within it.
+func unknown(m protoreflect.Message) (n int) {
+	n = len(m.GetUnknown())
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case f.Message() == nil:
+		case f.IsList():
+			for i := range v.List().Len() {
+				n += unknown(v.List().Get(i).Message())
+			}
+		default:
+			n += unknown(v.Message())
+		}
+		return true
+	})
+	return n
+}
+
+// TestSpansThatEndTogether: spans of one request come from many goroutines, each once, below the one that they belong to.
+func TestSpansThatEndTogether(t *testing.T) {
+	receiver := otlptest.Start(t, "grpc", nil)
+	tr, _ := open(t, settings(receiver.URL, nil))
+	const n = 50
+	server(tr, "GET /", func(_ http.ResponseWriter, r *http.Request) {
+		ctx, span := trace.Plugin(r.Context(), "name", "version", "shared")
+		var all sync.WaitGroup
+		for range n {
+			all.Go(func() {
+				s := trace.Cache(ctx, "get")
+				s.Result("hit")
+				var both sync.WaitGroup
+				both.Go(s.End)
+				both.Go(s.End)
+				both.Wait()
+				s.Fail("late", "")
+			})
+		}
+		all.Wait()
+		span.End()
+		if trace.Cache(ctx, "get") != nil {
+			t.Error("there is a span below one that ended")
+		}
+	}).ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "GET", "/", nil))
+	tr.Close()
+	all := receiver.Spans()
+	root, plugin := otlptest.Find(t, all, "GET /"), otlptest.Find(t, all, "plugin name")
+	if len(all) != n+2 || plugin.Parent() != root.ID() || root.GetKind() != 2 || plugin.GetKind() != 1 || tr.Stats() != (trace.Stats{Sent: n + 2}) {
+		t.Errorf("%d spans came: %v, %+v", len(all), otlptest.Names(all), tr.Stats())
+	}
+	ids := map[string]bool{}
+	for _, s := range all {
+		ids[s.ID()] = true
+		if s.GetName() == "cache get" && (s.Parent() != plugin.ID() || s.Trace() != root.Trace() || s.Attribute("patchbay.cache.result") != "hit" || s.Attribute("error.type") != "") {
+			t.Errorf("one is %v", s)
+		}
+	}
+	if len(ids) != n+2 {
+		t.Errorf("they have %d ids", len(ids))
+	}
+}
+
+// TestQueueIsUsedAgain: what was sent leaves its place to others.
+func TestQueueIsUsedAgain(t *testing.T) {
+	receiver := otlptest.Start(t, "grpc", nil)
+	const queue = 4 // and so is a batch
+	tr, _ := open(t, settings(receiver.URL, func(c *config.Traces) { c.Queue = queue }))
+	for round := range uint64(5) {
+		for range queue {
+			tr.Begin(t.Context(), "GET").End(0, "", "")
+		}
+		for began := time.Now(); tr.Stats().Sent < (round+1)*queue; time.Sleep(time.Millisecond) {
+			if time.Since(began) > 20*time.Second || tr.Stats().Dropped > 0 {
+				t.Fatalf("round %d: %+v", round, tr.Stats())
+			}
+		}
+	}
+}
+
+// TestSpanAfterTheEnd: it is lost, and counted.
+func TestSpanAfterTheEnd(t *testing.T) {
+	receiver := otlptest.Start(t, "grpc", nil)
+	tr, _ := open(t, settings(receiver.URL, nil))
+	call := tr.Begin(t.Context(), "GET")
+	tr.Close()
+	call.End(0, "", "")
+	if s := tr.Stats(); s != (trace.Stats{Dropped: 1}) {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestUnsampledIsCheap: a request that is not recorded allocates what its calls tell of its trace, and nothing else.
+func TestUnsampledIsCheap(t *testing.T) {
+	tr, _ := open(t, settings("http://127.0.0.1:1", func(c *config.Traces) { c.Sample = 0 }))
+	h := tr.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		ctx, span := trace.Plugin(r.Context(), "name", "version", "shared")
+		trace.Cache(ctx, "get").End()
+		if tr.Begin(ctx, "GET").Recording() || span != nil || trace.Of(ctx).Parent != "" {
+			t.Error("it is recorded")
+		}
+	}))
+	telemetry.NewTracker(telemetry.TrackerOptions{}).Track(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, parents := range [][]string{nil, {parent[:54] + "0"}} {
+			r.Header["Traceparent"] = parents
+			if n := testing.AllocsPerRun(1000, func() { h.ServeHTTP(w, r) }); n > 1 {
+				t.Errorf("%v allocations", n)
+			}
+		}
+	})).ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "GET", "/", nil))
+}
+
 func TestBadCA(t *testing.T) {
 	for _, file := range []string{"trace_test.go", "missing.pem"} {
 		if tr, err := trace.New(context.Background(), settings("https://127.0.0.1:1", func(c *config.Traces) { c.CA = file }), trace.Options{}); err == nil || tr != nil || !strings.Contains(err.Error(), "ca: ") {
@@ -235,16 +419,20 @@ func TestBadCA(t *testing.T) {
 	}
 }
 
-// BenchmarkRequest is what a request, its plugin and one call cost: with tracing off, for a request that is not sampled, and for one that is.
+// BenchmarkRequest is what a request, its plugin and one call cost: with tracing off, for a request that is not sampled, and for one that is,
+// the sending of its spans included.
 func BenchmarkRequest(b *testing.B) {
-	receiver := otlptest.Start(b, "grpc", nil)
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	defer receiver.Close()
+	to := func(sample float64) *trace.Tracer {
+		tr, _ := open(b, settings(receiver.URL, func(c *config.Traces) { c.Protocol, c.Sample, c.Queue = "http/protobuf", sample, 1<<16 }))
+		return tr
+	}
 	off, _ := open(b, config.Default().Traces)
-	unsampled, _ := open(b, settings(receiver.URL, func(c *config.Traces) { c.Sample = 0 }))
-	sampled, _ := open(b, settings(receiver.URL, nil))
 	for _, c := range []struct {
 		name string
 		tr   *trace.Tracer
-	}{{"off", off}, {"unsampled", unsampled}, {"sampled", sampled}} {
+	}{{"off", off}, {"unsampled", to(0)}, {"sampled", to(1)}} {
 		b.Run(c.name, func(b *testing.B) {
 			h := server(c.tr, "GET /", func(_ http.ResponseWriter, r *http.Request) {
 				ctx, span := trace.Plugin(r.Context(), "search", "1.0.0", "shared")
@@ -260,8 +448,11 @@ func BenchmarkRequest(b *testing.B) {
 			r := httptest.NewRequestWithContext(b.Context(), "GET", "/", nil)
 			w := httptest.NewRecorder()
 			b.ReportAllocs()
-			for b.Loop() {
+			for n := 0; b.Loop(); n++ {
 				h.ServeHTTP(w, r)
+				for c.name == "sampled" && n%1000 == 0 && int(c.tr.Stats().Sent) < (n-1000)*3 { // as many as the queue holds at most
+					time.Sleep(100 * time.Microsecond)
+				}
 			}
 		})
 	}
