@@ -87,7 +87,10 @@ enum {
 };
 
 /* Flags of an operation. PB_OP_END is PB_END. */
-enum { PB_OP_END = 1, PB_FLUSH = 2, PB_LAZY = 4, PB_SSE = 8, PB_WATCH = 16, PB_NO_CACHE = 32, PB_OP_REFRESH = 64, PB_FAILED = 128 };
+enum { PB_OP_END = 1, PB_FLUSH = 2, PB_LAZY = 4, PB_SSE = 8, PB_WATCH = 16, PB_NO_CACHE = 32, PB_OP_REFRESH = 64, PB_FAILED = 128, PB_ANSWER = 256 };
+
+/* The result of an operation that has answered its request, see PB_ANSWER. All others are 0 or a negative code. */
+#define PB_ANSWERED 1
 
 /* What a cache operation found: the code of its PB_DONE. */
 enum {

@@ -96,7 +96,7 @@ func newSpace(limit int64, now func() time.Time) *Space {
 	s := &Space{now: now, flights: map[string]*flight{}, notes: map[string]struct{}{}}
 	s.store = otter.Must(&otter.Options[string, *entry]{
 		MaximumWeight: uint64(max(limit, 1)),
-		Weigher:       func(key string, e *entry) uint32 { return uint32(min(weight(key, e.data), math.MaxUint32)) },
+		Weigher:       func(key string, e *entry) uint32 { return uint32(min(weight(key, e.Value), math.MaxUint32)) },
 		// The bound holds when a write returns, and no goroutine outlives its call.
 		Executor:         func(f func()) { f() },
 		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[string, *entry]) time.Duration { return e.Value.life }),
@@ -115,7 +115,9 @@ func (s *Space) close() {
 	s.store.InvalidateAll()
 }
 
-func weight(key string, data []byte) int64 { return int64(len(key)) + int64(len(data)) + overhead }
+func weight(key string, v Value) int64 {
+	return int64(len(key)) + int64(len(v.Head)) + int64(len(v.Data)) + overhead
+}
 
 // Keep says how long a value is good.
 type Keep struct {
@@ -140,9 +142,9 @@ func (s *Space) Get(key string) Result {
 	return e.result(state, now)
 }
 
-// Put keeps a value, which must not change afterwards. It says whether there is room for it; what was there before is gone in any case.
-func (s *Space) Put(key string, data []byte, keep Keep) bool {
-	return s.set(key, newEntry(data, keep, s.now()))
+// Put keeps a value. It says whether there is room for it; what was there before is gone in any case.
+func (s *Space) Put(key string, v Value, keep Keep) bool {
+	return s.set(key, newEntry(v, keep, s.now()))
 }
 
 // Delete forgets a value.
@@ -158,7 +160,7 @@ func (s *Space) set(key string, e *entry) bool {
 		s.store.Invalidate(key)
 		return true
 	}
-	if uint64(weight(key, e.data)) > s.store.GetMaximum() {
+	if uint64(weight(key, e.Value)) > s.store.GetMaximum() {
 		s.store.Invalidate(key)
 		s.counts.tooLarge.Add(1)
 		return false

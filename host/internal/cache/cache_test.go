@@ -41,7 +41,7 @@ func TestValuesAge(t *testing.T) {
 		}
 	}
 	want(cache.Miss, 0)
-	s.Put("k", []byte("v"), cache.Keep{TTL: time.Minute, Stale: hour})
+	s.Put("k", cache.Value{Data: []byte("v")}, cache.Keep{TTL: time.Minute, Stale: hour})
 	want(cache.Hit, 0)
 	at.pass(59 * time.Second)
 	want(cache.Hit, 59*time.Second)
@@ -49,11 +49,11 @@ func TestValuesAge(t *testing.T) {
 	want(cache.Stale, time.Minute)
 	at.pass(hour)
 	want(cache.Miss, 0)
-	s.Put("k", []byte("v"), cache.Keep{TTL: time.Minute})
+	s.Put("k", cache.Value{Data: []byte("v")}, cache.Keep{TTL: time.Minute})
 	s.Delete("k")
 	want(cache.Miss, 0)
-	s.Put("k", []byte("v"), cache.Keep{TTL: time.Minute})
-	s.Put("k", []byte("w"), cache.Keep{}) // for no time at all
+	s.Put("k", cache.Value{Data: []byte("v")}, cache.Keep{TTL: time.Minute})
+	s.Put("k", cache.Value{Data: []byte("w")}, cache.Keep{}) // for no time at all
 	want(cache.Miss, 0)
 	if st := s.Stats(); st.Hits != 2 || st.Stale != 1 || st.Misses != 4 || st.Entries != 0 {
 		t.Errorf("%+v", st)
@@ -66,21 +66,21 @@ func TestBoundsInBytes(t *testing.T) {
 	c := cache.New(nil)
 	t.Cleanup(c.Close)
 	full, other := c.Space("full", limit), c.Space("other", limit)
-	other.Put("mine", []byte("stays"), cache.Keep{TTL: hour})
+	other.Put("mine", cache.Value{Data: []byte("stays")}, cache.Keep{TTL: hour})
 	for i := range 10_000 {
-		full.Put(fmt.Sprint("key ", i), make([]byte, i%2000), cache.Keep{TTL: hour})
+		full.Put(fmt.Sprint("key ", i), cache.Value{Data: make([]byte, i%2000)}, cache.Keep{TTL: hour})
 		if st := full.Stats(); st.Bytes > limit {
 			t.Fatalf("%d of %d bytes after %d values", st.Bytes, limit, i)
 		}
 	}
 	for i := range 1000 { // even without values
-		full.Put(strings.Repeat("k", 1000)+fmt.Sprint(i), nil, cache.Keep{TTL: hour})
+		full.Put(strings.Repeat("k", 1000)+fmt.Sprint(i), cache.Value{}, cache.Keep{TTL: hour})
 	}
 	st := full.Stats()
 	if st.Bytes > limit || st.Bytes < limit/2 || st.Evictions == 0 || st.Entries > limit/1256 {
 		t.Errorf("%+v", st)
 	}
-	if full.Put("large", make([]byte, limit), cache.Keep{TTL: hour}) || full.Stats().TooLarge != 1 {
+	if full.Put("large", cache.Value{Data: make([]byte, limit)}, cache.Keep{TTL: hour}) || full.Stats().TooLarge != 1 {
 		t.Error("a value over the bound was kept")
 	}
 	if other.Get("mine").State != cache.Hit || full.Get("mine").State != cache.Miss {
@@ -94,17 +94,17 @@ func TestBoundsInBytes(t *testing.T) {
 	if other.Get("mine").State != cache.Miss || other.Stats().Entries != 0 {
 		t.Error("a space that was dropped still holds a value")
 	}
-	if other.Put("mine", []byte("x"), cache.Keep{TTL: hour}); other.Stats().Entries != 0 || c.Space("other", limit) == other {
+	if other.Put("mine", cache.Value{Data: []byte("x")}, cache.Keep{TTL: hour}); other.Stats().Entries != 0 || c.Space("other", limit) == other {
 		t.Error("a space that was dropped keeps values")
 	}
 }
 
 func TestStatusIsShown(t *testing.T) {
 	s, at := newSpace(t, 1<<20)
-	s.Put("status:provider/tavily", []byte("rests"), cache.Keep{TTL: time.Minute})
-	s.Put("status:bytes", []byte{0xff}, cache.Keep{TTL: hour})
-	s.Put("status:long", make([]byte, 5000), cache.Keep{TTL: hour})
-	s.Put("secret", []byte("x"), cache.Keep{TTL: hour})
+	s.Put("status:provider/tavily", cache.Value{Data: []byte("rests")}, cache.Keep{TTL: time.Minute})
+	s.Put("status:bytes", cache.Value{Data: []byte{0xff}}, cache.Keep{TTL: hour})
+	s.Put("status:long", cache.Value{Data: make([]byte, 5000)}, cache.Keep{TTL: hour})
+	s.Put("secret", cache.Value{Data: []byte("x")}, cache.Keep{TTL: hour})
 	if got := s.Stats().Status; len(got) != 1 || got["provider/tavily"] != "rests" {
 		t.Errorf("%q", got)
 	}
@@ -113,7 +113,7 @@ func TestStatusIsShown(t *testing.T) {
 		t.Errorf("%q is over", got)
 	}
 	for i := range 200 {
-		s.Put(fmt.Sprint("status:", i), []byte("x"), cache.Keep{TTL: hour})
+		s.Put(fmt.Sprint("status:", i), cache.Value{Data: []byte("x")}, cache.Keep{TTL: hour})
 	}
 	if n := len(s.Stats().Status); n > 64 {
 		t.Errorf("%d are shown", n)
@@ -161,7 +161,7 @@ func TestOnceIsShared(t *testing.T) {
 	if st := s.Stats(); st.Waiting != 100 || st.Misses != 1 {
 		t.Errorf("%+v", st)
 	}
-	if !leader.ticket.Put([]byte("v"), cache.Keep{TTL: hour}) || leader.ticket.Put([]byte("w"), cache.Keep{TTL: hour}) {
+	if !leader.ticket.Put(cache.Value{Data: []byte("v")}, cache.Keep{TTL: hour}) || leader.ticket.Put(cache.Value{Data: []byte("w")}, cache.Keep{TTL: hour}) {
 		t.Error("a leader puts once")
 	}
 	for _, o := range others {
@@ -190,10 +190,10 @@ func TestNextTakesOver(t *testing.T) {
 			gone.ticket.Drop()
 			leave(leader)
 			next.gets(cache.Lead, "")
-			if leader.ticket.Put([]byte("late"), cache.Keep{TTL: hour}) || leader.ticket.Fail(nil, hour) {
+			if leader.ticket.Put(cache.Value{Data: []byte("late")}, cache.Keep{TTL: hour}) || leader.ticket.Fail(nil, hour) {
 				t.Error("who leads no more was heard")
 			}
-			next.ticket.Put([]byte("v"), cache.Keep{TTL: hour})
+			next.ticket.Put(cache.Value{Data: []byte("v")}, cache.Keep{TTL: hour})
 			last.gets(cache.Shared, "v")
 			if st := s.Stats(); st.Takeovers != 1 || st.Misses != 1 {
 				t.Errorf("%+v", st)
@@ -229,7 +229,7 @@ func TestFailuresAreKeptBriefly(t *testing.T) {
 
 func TestStaleIsServedWhileOneRefreshes(t *testing.T) {
 	s, at := newSpace(t, 1<<20)
-	s.Put("k", []byte("old"), cache.Keep{TTL: time.Second, Stale: hour})
+	s.Put("k", cache.Value{Data: []byte("old")}, cache.Keep{TTL: time.Second, Stale: hour})
 	asked := func() (n int) {
 		t.Helper()
 		for range 50 {
@@ -266,7 +266,7 @@ func TestStaleIsServedWhileOneRefreshes(t *testing.T) {
 	}
 	two := ask(t, s, cache.Ask{Refresh: true})
 	eager = ask(t, s, cache.Ask{NoCache: true})
-	two.ticket.Put([]byte("new"), cache.Keep{TTL: time.Second, Stale: hour})
+	two.ticket.Put(cache.Value{Data: []byte("new")}, cache.Keep{TTL: time.Second, Stale: hour})
 	eager.gets(cache.Shared, "new")
 	ask(t, s, cache.Ask{}).gets(cache.Hit, "new")
 	ask(t, s, cache.Ask{Refresh: true}).gets(cache.Hit, "new")
@@ -276,7 +276,7 @@ func TestStaleIsServedWhileOneRefreshes(t *testing.T) {
 // TestStaleIsComputedHere: a caller that does nothing in the background leads itself; the others have the old value meanwhile.
 func TestStaleIsComputedHere(t *testing.T) {
 	s, at := newSpace(t, 1<<20)
-	s.Put("k", []byte("old"), cache.Keep{TTL: time.Second, Stale: hour})
+	s.Put("k", cache.Value{Data: []byte("old")}, cache.Keep{TTL: time.Second, Stale: hour})
 	at.pass(time.Second)
 	one := ask(t, s, cache.Ask{Here: true})
 	one.gets(cache.Lead, "")
@@ -288,7 +288,7 @@ func TestStaleIsComputedHere(t *testing.T) {
 	}
 	at.pass(time.Minute) // it takes its time
 	ask(t, s, cache.Ask{Here: true}).gets(cache.Stale, "old")
-	one.ticket.Put([]byte("new"), cache.Keep{TTL: time.Second})
+	one.ticket.Put(cache.Value{Data: []byte("new")}, cache.Keep{TTL: time.Second})
 	ask(t, s, cache.Ask{Here: true}).gets(cache.Hit, "new")
 }
 
@@ -316,7 +316,7 @@ func TestHammer(t *testing.T) {
 				case (g+i)%4 == 0:
 					ticket.Fail([]byte("x"), time.Duration(i%2)*time.Microsecond)
 				default:
-					ticket.Put([]byte(key), cache.Keep{TTL: time.Duration(i%3) * time.Microsecond, Stale: time.Microsecond})
+					ticket.Put(cache.Value{Data: []byte(key)}, cache.Keep{TTL: time.Duration(i%3) * time.Microsecond, Stale: time.Microsecond})
 				}
 				if r.State == cache.Hit || r.State == cache.Shared || r.State == cache.Stale {
 					if string(r.Data) != key {

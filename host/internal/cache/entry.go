@@ -20,10 +20,13 @@ const (
 	Waiting              // another caller is computing it: the result comes later
 )
 
-// Result is what a caller gets. Data is shared: it must not be changed.
+// Value is what is kept: bytes, and what their owner wants to know of them, which is nothing to the cache. Both are shared, and must not be changed.
+type Value struct{ Head, Data []byte }
+
+// Result is what a caller gets.
 type Result struct {
+	Value
 	State   State
-	Data    []byte
 	Age     time.Duration // since it was computed
 	Refresh bool          // with Stale: nobody refreshes it, and this caller is asked to
 }
@@ -33,7 +36,7 @@ const offer = 5 * time.Second
 
 // entry is a value, or a failure that is kept in the place of one. Apart from offered it never changes.
 type entry struct {
-	data   []byte
+	Value
 	failed bool
 	made   time.Time
 	fresh  time.Time     // until then it is fresh
@@ -43,19 +46,19 @@ type entry struct {
 	offered atomic.Int64 // until when nobody else is asked to refresh it, in nanoseconds of Unix time
 }
 
-func newEntry(data []byte, keep Keep, now time.Time) *entry {
+func newEntry(v Value, keep Keep, now time.Time) *entry {
 	life := max(keep.TTL, 0) + max(keep.Stale, 0)
-	return &entry{data: data, made: now, fresh: now.Add(keep.TTL), end: now.Add(life), life: life}
+	return &entry{Value: v, made: now, fresh: now.Add(keep.TTL), end: now.Add(life), life: life}
 }
 
 // failure is what a leader left when it failed. A value that may still be given out stays, and is not refreshed for that long.
 func failure(before *entry, data []byte, keep time.Duration, now time.Time) *entry {
 	if before.state(now) == Stale && !before.failed {
-		e := &entry{data: before.data, made: before.made, fresh: before.fresh, end: before.end, life: before.end.Sub(now)}
+		e := &entry{Value: before.Value, made: before.made, fresh: before.fresh, end: before.end, life: before.end.Sub(now)}
 		e.offered.Store(now.Add(keep).UnixNano())
 		return e
 	}
-	e := newEntry(data, Keep{TTL: keep}, now)
+	e := newEntry(Value{Data: data}, Keep{TTL: keep}, now)
 	e.failed = true
 	return e
 }
@@ -73,7 +76,7 @@ func (e *entry) state(now time.Time) State {
 }
 
 func (e *entry) result(state State, now time.Time) Result {
-	return Result{State: state, Data: e.data, Age: max(now.Sub(e.made), 0)}
+	return Result{Value: e.Value, State: state, Age: max(now.Sub(e.made), 0)}
 }
 
 // claim says whether the caller is the one to refresh a stale value.

@@ -112,15 +112,15 @@ func (f *flight) leads(t *Ticket) {
 	})
 }
 
-// Put gives the value to all who wait, and keeps it when there is room. It must not change afterwards. It says false when the
+// Put gives the value to all who wait, and keeps it when there is room. It says false when the
 // caller leads no more.
-func (t *Ticket) Put(data []byte, keep Keep) bool {
+func (t *Ticket) Put(v Value, keep Keep) bool {
 	s := t.space
 	now := s.now()
-	waiting, ok := t.land(func(key string) { s.set(key, newEntry(data, keep, now)) })
+	waiting, ok := t.land(func(key string) { s.set(key, newEntry(v, keep, now)) })
 	s.counts.shared.Add(int64(len(waiting)))
 	for _, w := range waiting {
-		w.done(Result{State: Shared, Data: data})
+		w.done(Result{Value: v, State: Shared})
 	}
 	return ok
 }
@@ -138,7 +138,7 @@ func (t *Ticket) Fail(data []byte, keep time.Duration) bool {
 		s.counts.failures.Add(1)
 	}
 	for _, w := range waiting {
-		w.done(Result{State: Failed, Data: data})
+		w.done(Result{Value: Value{Data: data}, State: Failed})
 	}
 	return ok
 }

@@ -53,7 +53,7 @@ func (s *Space) status() map[string]string {
 			delete(s.notes, key)
 			continue
 		}
-		if text := e.Value.data; len(text) <= maxShown && utf8.Valid(text) {
+		if text := e.Value.Data; len(text) <= maxShown && utf8.Valid(text) {
 			all[key[len(StatusPrefix):]] = string(text)
 		}
 	}

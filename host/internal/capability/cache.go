@@ -56,7 +56,7 @@ func (k *keeper) put(in *wasm.Operation) (err error) {
 	if in.Flags&abi.OpFailed != 0 {
 		return &abi.Error{Code: abi.Invalid, Text: "cache: only who computes a value can say that it failed"}
 	}
-	if !k.space.Put(in.Name, in.Body, keep(in)) {
+	if !k.space.Put(in.Name, value(in), keep(in)) {
 		return &abi.Error{Code: abi.TooLarge, Text: "cache: the value is larger than the plugin's part of the cache"}
 	}
 	return nil
@@ -86,6 +86,8 @@ func (k *keeper) once(in *wasm.Operation, later func(*wasm.Reply, error)) (*wasm
 	}
 	r, ticket := k.space.Once(in.Name, ask, func(r cache.Result) { later(told(span, reply(r)), nil) })
 	switch {
+	case ticket == nil && in.Flags&abi.OpAnswer != 0:
+		return told(span, answering(in, reply(r))), nil, nil
 	case ticket == nil:
 		return told(span, reply(r)), nil, nil
 	case r.State == cache.Waiting:
@@ -112,7 +114,7 @@ func (l lease) Tell(in *wasm.Operation) (over bool, err error) {
 	case in.Flags&abi.OpFailed != 0:
 		heard = l.ticket.Fail(in.Body, time.Duration(in.Arg)*time.Millisecond)
 	default:
-		heard = l.ticket.Put(in.Body, keep(in))
+		heard = l.ticket.Put(value(in), keep(in))
 	}
 	if !heard {
 		return false, &abi.Error{Code: abi.State, Text: "cache: it is not this operation's turn to compute"}
@@ -173,8 +175,37 @@ func result(status int) string {
 	return "miss"
 }
 
+// answering gives a value that was asked for as the answer to its request the headers of one, so that it need not pass through the guest. Who is to compute it
+// anew has to be told instead.
+func answering(in *wasm.Operation, r *wasm.Reply) *wasm.Reply {
+	if r.Status != abi.CacheHit && r.Status != abi.CacheStale || r.Flags&abi.EventRefresh != 0 {
+		return r
+	}
+	headers := append(make([]abi.Field, 0, len(in.Fields)+len(r.Fields)+2), in.Fields...)
+	r.Answer = abi.AppendCached(headers, r.Fields, time.Duration(r.Arg)*time.Millisecond, result(r.Status))
+	return r
+}
+
+// value is what CACHE_PUT wants kept.
+func value(in *wasm.Operation) cache.Value {
+	v := cache.Value{Data: in.Body}
+	if len(in.Fields) > 0 {
+		v.Head = abi.AppendBlock(nil, in.Fields)
+	}
+	return v
+}
+
+// fieldsOf reads the fields that value has kept.
+func fieldsOf(head []byte) []abi.Field {
+	if len(head) == 0 {
+		return nil
+	}
+	fields, _ := abi.ParseBlock(head) // it was made by AppendBlock
+	return fields
+}
+
 func reply(r cache.Result) *wasm.Reply {
-	out := &wasm.Reply{Data: r.Data, Arg: uint32(min(r.Age.Milliseconds(), 1<<32-1))}
+	out := &wasm.Reply{Data: r.Data, Fields: fieldsOf(r.Head), Arg: uint32(min(r.Age.Milliseconds(), 1<<32-1))}
 	switch r.State {
 	case cache.Hit:
 		out.Status = abi.CacheHit

@@ -63,7 +63,7 @@ func startKeeper(t *testing.T, workers, inFlight int, grant config.Bytes, change
 	})
 	table.Slow[abi.OpFetch] = k.fetch
 	options := wasm.Options{
-		Name: "keeper", Version: "1.0.0", Routes: []string{"GET /once", "GET /put", "GET /hoard"}, Workers: workers, Memory: 64 << 20, InFlight: inFlight, Answer: 64 << 20,
+		Name: "keeper", Version: "1.0.0", Routes: []string{"GET /once", "GET /put", "GET /hoard", "GET /answer", "GET /direct"}, Workers: workers, Memory: 64 << 20, InFlight: inFlight, Answer: 64 << 20,
 		Capabilities: table.Slow, Quick: table.Quick, Log: log,
 	}
 	for _, c := range change {
@@ -109,7 +109,7 @@ func (s *said) state() string        { return abi.Get(s.fields, "x-cache") }
 
 func (k *keeper) do(ctx context.Context, path, query string) *said {
 	s := &said{}
-	route := map[string]int{"/once": 0, "/put": 1, "/hoard": 2}[path]
+	route := map[string]int{"/once": 0, "/put": 1, "/hoard": 2, "/answer": 3, "/direct": 4}[path]
 	s.err = k.Serve(ctx, &wasm.Request{
 		ID: "test", Route: route, Timeout: 20 * time.Second,
 		Fields: []abi.Field{{Name: ":method", Value: "GET"}, {Name: ":path", Value: path}, {Name: ":query", Value: query}},

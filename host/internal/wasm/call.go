@@ -75,6 +75,7 @@ type call struct {
 	lazy   bool
 	sent   bool // the head is the client's; set by the goroutine of Serve
 	out    []byte
+	shared []byte // what comes behind out, as the last of the answer; nobody may change it
 	spare  []byte // the buffer that was out before, to be used again
 	window int    // bytes that the guest may still write
 	total  int64  // bytes written so far
@@ -147,6 +148,38 @@ func (c *call) setHead(status uint32, block, body []byte, flags uint16) abi.Code
 	c.status, c.fields = int(status), fields
 	c.lazy = flags&abi.OpLazy != 0
 	return c.append(body, flags)
+}
+
+// answerable says whether an operation with a body of so many bytes may still answer the request.
+func (c *call) answerable(first int) abi.Code {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.status != 0 || c.end:
+		return abi.State
+	case first > c.window:
+		return abi.NoCredit
+	}
+	return abi.OK
+}
+
+// answerWith gives the whole answer: 200 with those headers, and the two as its body. It says false, and has done nothing, when the guest could not
+// have given it at once.
+func (c *call) answerWith(fields []abi.Field, first, rest []byte) bool {
+	options := &c.worker.pool.options
+	length := len(first) + len(rest)
+	switch {
+	case options.Headers > 0 && abi.BlockSize(fields) > options.Headers, !validHeaders(fields), int64(length) > options.Answer && !c.req.Streams:
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.status != 0 || c.end || c.fault != nil || length > c.window {
+		return false
+	}
+	c.status, c.fields, c.shared = 200, fields, rest
+	c.total += int64(len(rest))
+	return c.append(first, abi.OpEnd) == abi.OK
 }
 
 // write is WRITE.

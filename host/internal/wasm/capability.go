@@ -13,7 +13,7 @@ type Operation struct {
 	Code      abi.OpCode
 	RequestID string // "" for the worker's own
 	Fields    []abi.Field
-	Body      []byte    // the whole body, when Stream is nil
+	Body      []byte    // the whole body, when Stream is nil; nil for an operation that may answer its request
 	Stream    io.Reader // a body that the guest sends while the operation runs
 	Name      string
 	Timeout   time.Duration // until the reply; 0 is the capability's own limit
@@ -42,6 +42,9 @@ type Reply struct {
 	Arg   uint32
 	Flags uint16 // of the event, beside those of the engine
 	Open  bool   // the operation goes on: its Session hears more, or later brings more
+	// Answer is set where the operation may answer its request (abi.OpAnswer) and this reply can: the headers of an answer whose body is that
+	// of the operation and then Data. When it cannot be given, the guest is told the reply as otherwise.
+	Answer []abi.Field
 }
 
 // Capability does one operation. It runs on a goroutine of its own and may block; ctx ends when the request does or

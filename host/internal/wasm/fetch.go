@@ -27,7 +27,7 @@ func (w *worker) start(o *abi.Op, block, body []byte, name string) abi.Code {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	op, ctx, code := w.register(o)
+	op, code := w.register(o)
 	if code != abi.OK {
 		w.settle(len(body))
 		return code
@@ -44,7 +44,7 @@ func (w *worker) start(o *abi.Op, block, body []byte, name string) abi.Code {
 	op.credit = int(o.Arg)
 	op.grant = make(chan struct{}, 1)
 	op.handover = make(chan io.ReadCloser)
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(w.contextOf(op))
 	op.ctx, op.cancel = ctx, cancel
 	if o.Flags&abi.OpEnd == 0 {
 		sending := newSender(w, op, in.Body)

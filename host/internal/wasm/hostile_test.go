@@ -66,11 +66,18 @@ func readOutcome(t *testing.T, source string) outcome {
 	return o
 }
 
-// hostileOptions let a guest have 8 MiB, and count what it logs.
+// hostileOptions let a guest have 8 MiB and a cache with "k" under every key, and count what it logs.
 func hostileOptions(lines *countingLog) wasm.Options {
 	return wasm.Options{
 		Name: "hostile", Version: "1.0.0", Routes: []string{"GET /"}, Workers: 1, CPU: 100 * time.Millisecond, Memory: 8 << 20,
 		InFlight: 8, Answer: 1 << 20, LogLines: 100, Log: slog.New(lines),
+		Quick: map[abi.OpCode]wasm.Quick{abi.OpCacheOnce: {Begin: func(in *wasm.Operation, _ func(*wasm.Reply, error)) (*wasm.Reply, wasm.Session, error) {
+			r := &wasm.Reply{Status: abi.CacheHit, Data: []byte("k")}
+			if in.Flags&abi.OpAnswer != 0 {
+				r.Answer = abi.AppendCached(in.Fields, nil, 0, "hit")
+			}
+			return r, nil, nil
+		}}},
 	}
 }
 

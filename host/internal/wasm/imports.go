@@ -85,7 +85,7 @@ func importSubmit(w *worker, m api.Memory, stack []uint64) int32 {
 		o.Result = negative(w.submit(m, &o))
 		o.Put(records)
 		w.worked(callCost + int(o.Fields.Len) + int(o.Body.Len))
-		if o.Result == 0 {
+		if o.Result >= 0 {
 			accepted++
 		}
 	}

@@ -115,31 +115,37 @@ func (w *worker) callLocked(id uint64) *call {
 }
 
 // register makes an operation under its id and, if it belongs to a request, under that. w.mu is held.
-func (w *worker) register(o *abi.Op) (*operation, context.Context, abi.Code) {
+func (w *worker) register(o *abi.Op) (*operation, abi.Code) {
 	if o.ID == 0 || w.ops[o.ID] != nil {
-		return nil, nil, abi.Invalid
+		return nil, abi.Invalid
 	}
 	op := &operation{id: o.ID}
-	ctx := w.ctx
 	if o.Request != 0 {
 		c := w.callLocked(o.Request)
 		if c == nil {
-			return nil, nil, abi.NotFound
+			return nil, abi.NotFound
 		}
 		if len(c.ops) == maxOpsPerCall {
-			return nil, nil, abi.Limit
+			return nil, abi.Limit
 		}
 		op.call, op.at = c, len(c.ops)
 		c.ops = append(c.ops, op)
-		ctx = c.operations()
 	} else {
 		if w.ownOps == maxOwnOps {
-			return nil, nil, abi.Limit
+			return nil, abi.Limit
 		}
 		w.ownOps++
 	}
 	w.ops[o.ID] = op
-	return op, ctx, abi.OK
+	return op, abi.OK
+}
+
+// contextOf is what an operation runs under. w.mu is held.
+func (w *worker) contextOf(op *operation) context.Context {
+	if op.call != nil {
+		return op.call.operations()
+	}
+	return w.ctx
 }
 
 // forget ends an operation: no event of it will be taken. w.mu is held.
@@ -168,7 +174,7 @@ func (w *worker) forget(op *operation) {
 func (w *worker) sleep(o *abi.Op) abi.Code {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	op, _, code := w.register(o)
+	op, code := w.register(o)
 	if code != abi.OK {
 		return code
 	}

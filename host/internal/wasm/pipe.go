@@ -56,7 +56,7 @@ func (w *worker) startPipe(c *call, o *abi.Op, first []byte, match string) abi.C
 		w.pool.hit(limitBodies)
 		return abi.Limit
 	}
-	op, _, code := w.register(o)
+	op, code := w.register(o)
 	if code != abi.OK {
 		w.mu.Unlock()
 		w.outbound.give(len(first))

@@ -12,21 +12,32 @@ import (
 // quick hands an operation to a capability that never blocks. It runs within a poll.
 func (w *worker) quick(o *abi.Op, q Quick, block, body []byte, name string) abi.Code {
 	fields, err := abi.ParseBlock(block)
-	if err != nil || len(body) > abi.MaxFetchBody {
+	if err != nil || len(body) > abi.MaxFetchBody || !validHeaders(fields) {
 		return abi.Invalid
 	}
 	in := &Operation{Code: o.Code, Fields: fields, Name: name, Flags: o.Flags, Arg: o.Arg, Arg64: o.Arg64, Alone: w.fresh}
-	if len(body) > 0 {
+	answers := o.Flags&abi.OpAnswer != 0
+	if len(body) > 0 && !answers {
 		in.Body = bytes.Clone(body)
 	}
-	if c := w.call(o.Request); c != nil {
+	c := w.call(o.Request)
+	switch {
+	case c != nil:
 		in.RequestID, in.Context = c.req.ID, c.ctx
-	} else if o.Request != 0 {
+	case o.Request != 0:
 		return abi.NotFound
+	}
+	if answers {
+		if c == nil {
+			return abi.Invalid
+		}
+		if code := c.answerable(len(body)); code != abi.OK {
+			return code
+		}
 	}
 	switch {
 	case q.Begin != nil:
-		return w.startQuick(o, q, in)
+		return w.startQuick(o, q, in, body)
 	case o.ID != 0:
 		return w.tell(o.ID, in)
 	}
@@ -37,13 +48,13 @@ func (w *worker) quick(o *abi.Op, q Quick, block, body []byte, name string) abi.
 	return code
 }
 
-// startQuick starts an operation that ends with an event.
-func (w *worker) startQuick(o *abi.Op, q Quick, in *Operation) abi.Code {
+// startQuick starts an operation that ends with an event, or with the answer to its request, which begins with first.
+func (w *worker) startQuick(o *abi.Op, q Quick, in *Operation, first []byte) abi.Code {
 	if o.Arg > abi.MaxCredit {
 		return abi.Invalid
 	}
 	w.mu.Lock()
-	op, ctx, code := w.register(o)
+	op, code := w.register(o)
 	if code != abi.OK {
 		w.mu.Unlock()
 		return code
@@ -51,9 +62,15 @@ func (w *worker) startQuick(o *abi.Op, q Quick, in *Operation) abi.Code {
 	op.credit = int(o.Arg)
 	w.mu.Unlock()
 	reply, session, err := q.Begin(in, func(reply *Reply, err error) {
-		w.answered(ctx, op, reply, err)
+		w.answered(op, reply, err)
 		w.rouse()
 	})
+	if reply != nil && reply.Answer != nil && op.call.answerWith(reply.Answer, first, reply.Data) {
+		w.mu.Lock()
+		w.forget(op)
+		w.mu.Unlock()
+		return abi.Answered
+	}
 	if session != nil {
 		w.mu.Lock()
 		ended := op.ended
@@ -66,7 +83,7 @@ func (w *worker) startQuick(o *abi.Op, q Quick, in *Operation) abi.Code {
 		}
 	}
 	if reply != nil || err != nil {
-		w.answered(ctx, op, reply, err) // the guest takes it within this poll, or the next: nobody needs to be woken
+		w.answered(op, reply, err) // the guest takes it within this poll, or the next: nobody needs to be woken
 	}
 	return abi.OK
 }
@@ -89,9 +106,9 @@ func (w *worker) tell(id uint64, in *Operation) abi.Code {
 }
 
 // answered puts the reply into the mailbox: as one event when it fits, else by a goroutine, under credit.
-func (w *worker) answered(ctx context.Context, op *operation, reply *Reply, err error) {
+func (w *worker) answered(op *operation, reply *Reply, err error) {
 	if err != nil {
-		w.push(op.failure(abi.Done, asCode(ctx, err)))
+		w.push(op.failure(abi.Done, asCode(w.ctx, err)))
 		return
 	}
 	w.mu.Lock()
@@ -100,7 +117,7 @@ func (w *worker) answered(ctx context.Context, op *operation, reply *Reply, err 
 	case op.ended:
 		return
 	case abi.BlockSize(reply.Fields)+len(reply.Data) > abi.MinData || len(reply.Data) > op.credit || !w.fits(len(reply.Data)):
-		w.deliverLater(ctx, op, reply)
+		w.deliverLater(op, reply)
 		return
 	}
 	e := event{kind: abi.Done, flags: abi.EventEnd, id: op.id, call: op.call, op: op}
@@ -113,12 +130,12 @@ func (w *worker) answered(ctx context.Context, op *operation, reply *Reply, err 
 }
 
 // deliverLater sends a reply as the body of a fetch is sent, and counts it as one: the host may be the last that holds those bytes. w.mu is held.
-func (w *worker) deliverLater(ctx context.Context, op *operation, reply *Reply) {
+func (w *worker) deliverLater(op *operation, reply *Reply) {
 	if code := w.charge(len(reply.Data)); code != abi.OK {
 		w.pushLocked(op.failure(abi.Done, &abi.Error{Code: code, Text: "more values wait for this worker than limits.memory or limits.fetches allow"}))
 		return
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(w.contextOf(op))
 	end := op.cancel
 	op.ctx, op.cancel = ctx, func() {
 		cancel()

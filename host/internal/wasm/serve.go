@@ -320,7 +320,7 @@ func (c *call) withdrawn() error {
 // advance writes what there is to write now. It says whether the answer is complete.
 func (c *call) advance(ctx context.Context, sink Sink, sent *bool) (done bool, err error) {
 	c.mu.Lock()
-	out, flush, end := c.out, c.flush, c.end
+	out, shared, flush, end := c.out, c.shared, c.flush, c.end
 	status, fields := c.status, c.fields
 	hold := c.lazy && len(out) == 0 && !end
 	pipe, fault := c.pipe, c.fault
@@ -345,7 +345,7 @@ func (c *call) advance(ctx context.Context, sink Sink, sent *bool) (done bool, e
 	if !*sent {
 		length := int64(-1)
 		if end {
-			length = int64(len(out))
+			length = int64(len(out) + len(shared))
 		}
 		if err := sink.Head(status, fields, length); err != nil {
 			return false, ErrGone
@@ -358,6 +358,9 @@ func (c *call) advance(ctx context.Context, sink Sink, sent *bool) (done bool, e
 		}
 	}
 	if end {
+		if len(shared) > 0 && sink.Write(shared) != nil {
+			return false, ErrGone
+		}
 		return true, nil
 	}
 	if flush || len(out) == 0 {

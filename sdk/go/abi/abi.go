@@ -116,6 +116,7 @@ const (
 	OpNoCache = 32
 	OpRefresh = 64
 	OpFailed  = 128
+	OpAnswer  = 256
 )
 
 // What a cache operation found: the code of its Done event.

@@ -25,6 +25,9 @@ const (
 	Blocked     Code = 15
 	Internal    Code = 16
 	Unavailable Code = 17
+
+	// Answered is no failure: the operation has answered its request. A record has it as 1.
+	Answered = ^Code(0)
 )
 
 // String is the code in words, for an error message.
@@ -66,6 +69,8 @@ func (c Code) String() string {
 		return "fault of the host"
 	case Unavailable:
 		return "the upstream is not asked now"
+	case Answered:
+		return "answered"
 	}
 	return "unknown code"
 }

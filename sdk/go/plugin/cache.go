@@ -28,13 +28,17 @@ type Cache struct {
 }
 
 // Keep is how long one value is kept. It begins as the Cache says.
-type Keep struct{ TTL, Stale time.Duration }
+type Keep struct {
+	TTL, Stale time.Duration
+	Header     Header // what is kept with the value: headers of an answer that is made of it. An "age" is that of the value when it was kept, in seconds
+}
 
 // Cached is a value with where it is from.
 type Cached struct {
-	Value []byte // the caller's own
-	Age   time.Duration
-	State CacheState
+	Value  []byte // the caller's own
+	Age    time.Duration
+	State  CacheState
+	Header Header // what Keep had
 }
 
 // CacheState is where a value is from.
@@ -68,7 +72,7 @@ const (
 
 // Get is the value of key if it is fresh. Without a grant it is ErrDenied.
 func (c *Cache) Get(ctx context.Context, key string) (value []byte, ok bool, err error) {
-	op, err := ask(ctx, abi.OpCacheGet, key, 0, 0)
+	op, err := ask(ctx, abi.OpCacheGet, key, 0, 0, nil)
 	if err != nil {
 		return nil, false, err
 	}
@@ -82,7 +86,7 @@ func (c *Cache) Get(ctx context.Context, key string) (value []byte, ok bool, err
 
 // Put keeps a value of up to 8 MiB. It is ErrTooLarge when the plugin may not keep so much, and without a grant ErrDenied.
 func (c *Cache) Put(ctx context.Context, key string, value []byte) error {
-	return change(ctx, abi.OpCachePut, key, value, Keep{c.TTL, c.Stale})
+	return change(ctx, abi.OpCachePut, key, value, c.keep())
 }
 
 // Delete forgets a value. Without a grant it is ErrDenied.
@@ -99,29 +103,40 @@ func (c *Cache) Delete(ctx context.Context, key string) error {
 //
 // A cache that is not granted, or out of order, fails nothing: then compute runs for each call. A value over 8 MiB is neither kept nor shared.
 func (c *Cache) Once(ctx context.Context, key string, compute func(ctx context.Context, keep *Keep) ([]byte, error)) (*Cached, error) {
+	return c.once(ctx, key, nil, compute)
+}
+
+func (c *Cache) keep() Keep { return Keep{TTL: c.TTL, Stale: c.Stale} }
+
+// once is Once, or nil when the host has given the value as the answer, which it does where w is not nil.
+func (c *Cache) once(ctx context.Context, key string, w *Response, compute func(ctx context.Context, keep *Keep) ([]byte, error)) (*Cached, error) {
 	flags := uint16(0)
 	if c.NoCache {
 		flags = abi.OpNoCache
 	}
-	op, err := ask(ctx, abi.OpCacheOnce, key, flags, c.Lead)
+	op, err := ask(ctx, abi.OpCacheOnce, key, flags, c.Lead, w)
 	if err != nil {
 		if ctx.Err() != nil || errors.Is(err, ErrCancelled) {
 			return nil, err
 		}
-		keep := Keep{c.TTL, c.Stale}
-		return made(compute(ctx, &keep))
+		keep := c.keep()
+		value, err := compute(ctx, &keep)
+		return made(value, keep, err)
+	}
+	if op == nil {
+		return nil, nil
 	}
 	defer op.release()
 	state := op.reply.Status
 	if state == abi.CacheLead {
-		value, err := c.lead(ctx, op, compute)
+		value, keep, err := c.lead(ctx, op, compute)
 		if err != nil && ctx.Err() == nil {
 			// In a worker that ends with its request a stale value is computed anew in the foreground.
 			if old := stale(ctx, key); old != nil {
 				return old, nil
 			}
 		}
-		return made(value, err)
+		return made(value, keep, err)
 	}
 	value, err := op.all(abi.MaxCacheValue, 0)
 	if err != nil {
@@ -135,20 +150,25 @@ func (c *Cache) Once(ctx context.Context, key string, compute func(ctx context.C
 			c.refresh(op.scope.rt, key, compute)
 		}
 	}
-	return &Cached{value, time.Duration(op.arg) * time.Millisecond, CacheState(state)}, nil
+	return op.cached(value), nil
+}
+
+// cached is the value with what the event said of it.
+func (op *operation) cached(value []byte) *Cached {
+	return &Cached{value, time.Duration(op.arg) * time.Millisecond, CacheState(op.reply.Status), op.reply.Header}
 }
 
 // made is what a call has computed itself.
-func made(value []byte, err error) (*Cached, error) {
+func made(value []byte, keep Keep, err error) (*Cached, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Cached{Value: value}, nil
+	return &Cached{Value: value, Header: keep.Header}, nil
 }
 
 // stale is a value of key that is past its time, or nil.
 func stale(ctx context.Context, key string) *Cached {
-	op, err := ask(ctx, abi.OpCacheGet, key, 0, 0)
+	op, err := ask(ctx, abi.OpCacheGet, key, 0, 0, nil)
 	if err != nil {
 		return nil
 	}
@@ -160,12 +180,12 @@ func stale(ctx context.Context, key string) *Cached {
 	if err != nil {
 		return nil
 	}
-	return &Cached{value, time.Duration(op.arg) * time.Millisecond, CacheStale}
+	return op.cached(value)
 }
 
 // lead computes the value for all who wait.
-func (c *Cache) lead(ctx context.Context, op *operation, compute func(context.Context, *Keep) ([]byte, error)) ([]byte, error) {
-	keep := Keep{c.TTL, c.Stale}
+func (c *Cache) lead(ctx context.Context, op *operation, compute func(context.Context, *Keep) ([]byte, error)) ([]byte, Keep, error) {
+	keep := c.keep()
 	value, err := compute(ctx, &keep)
 	switch {
 	case err == nil:
@@ -177,7 +197,7 @@ func (c *Cache) lead(ctx context.Context, op *operation, compute func(context.Co
 		}
 		op.settle(writeFailure(err), Keep{TTL: failed}, abi.OpFailed)
 	}
-	return value, err // what was not settled is released: the next in line tries
+	return value, keep, err // what was not settled is released: the next in line tries
 }
 
 // refresh computes the value anew, in the background.
@@ -191,7 +211,7 @@ func (c *Cache) refresh(rt *runtime, key string, compute func(context.Context, *
 				rt.host.Log(0, abi.LevelError, fmt.Sprintf("refresh of a cached value panicked: %v\n%s", v, debug.Stack()))
 			}
 		}()
-		op, err := ask(ctx, abi.OpCacheOnce, key, abi.OpRefresh, c.Lead)
+		op, err := ask(ctx, abi.OpCacheOnce, key, abi.OpRefresh, c.Lead, nil)
 		if err != nil {
 			return // the value stays as it is
 		}
@@ -199,7 +219,7 @@ func (c *Cache) refresh(rt *runtime, key string, compute func(context.Context, *
 		if op.reply.Status != abi.CacheLead {
 			return
 		}
-		if _, err := c.lead(ctx, op, compute); err != nil && ctx.Err() == nil {
+		if _, _, err := c.lead(ctx, op, compute); err != nil && ctx.Err() == nil {
 			e := AsError(err)
 			text := fmt.Sprintf("refresh of a cached value failed with %d", e.Status)
 			if e.Err != nil {
@@ -210,8 +230,8 @@ func (c *Cache) refresh(rt *runtime, key string, compute func(context.Context, *
 	})
 }
 
-// ask submits an operation on a key and waits for its result. The caller releases it.
-func ask(ctx context.Context, code abi.OpCode, key string, flags uint16, lead time.Duration) (*operation, error) {
+// ask submits an operation on a key and waits for its result. The caller releases it. With w the host may answer the request instead: then it is nil.
+func ask(ctx context.Context, code abi.OpCode, key string, flags uint16, lead time.Duration, w *Response) (*operation, error) {
 	s := scopeOf(ctx)
 	if s == nil {
 		return nil, &FetchError{Code: abi.Invalid, Text: "cache: the context descends neither from Request.Context nor from Plugin.Context"}
@@ -219,8 +239,9 @@ func ask(ctx context.Context, code abi.OpCode, key string, flags uint16, lead ti
 	if ctx != context.Context(s) && ctx.Err() != nil {
 		return nil, scopeError(ctx.Err())
 	}
-	op := &operation{body: body{scope: s, window: valueWindow, opened: true}}
-	if err := op.askFor(code, key, flags, lead); err != nil {
+	op := s.rt.blankOp()
+	op.body = body{scope: s, window: valueWindow, opened: true}
+	if answered, err := op.askFor(code, key, flags, lead, w); err != nil || answered {
 		return nil, err
 	}
 	if ctx != context.Context(s) {
@@ -232,25 +253,47 @@ func ask(ctx context.Context, code abi.OpCode, key string, flags uint16, lead ti
 	return op, nil
 }
 
-func (op *operation) askFor(code abi.OpCode, key string, flags uint16, lead time.Duration) error {
+// blankOp is an operation to fill in.
+func (rt *runtime) blankOp() *operation {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	op := rt.unused
+	if op == nil {
+		return &operation{}
+	}
+	rt.unused, *op = nil, operation{}
+	return op
+}
+
+func (op *operation) askFor(code abi.OpCode, key string, flags uint16, lead time.Duration, w *Response) (answered bool, err error) {
 	rt := op.scope.rt
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
 	if op.scope.err != nil {
-		return scopeError(op.scope.err)
+		return false, scopeError(op.scope.err)
 	}
 	if !rt.attach(op) {
-		return &FetchError{Code: abi.Limit, Text: "cache: too many operations"}
+		return false, &FetchError{Code: abi.Limit, Text: "cache: too many operations"}
 	}
 	record := rt.record(code, op.scope.request, op.id)
 	record.Name, record.Flags, record.Arg = shortKey(key), flags, valueWindow
 	record.Arg64 = uint64(milliseconds(lead))
-	if code := rt.submit(); code != abi.OK {
+	if w != nil && rt.encode(w.header) {
+		record.Fields, record.Body, record.Flags = rt.block, w.buf, flags|abi.OpAnswer
+	}
+	switch code := rt.submit(); code {
+	case abi.OK:
+		return false, nil
+	case abi.Answered:
+		op.detach()
+		rt.unused = op // nobody else knows of it
+		w.stage = ended
+		return true, nil
+	default:
 		err := op.scope.refused("cache", code)
 		op.fail(err)
-		return err
+		return false, err
 	}
-	return nil
 }
 
 // settle is what came of a computation. Nothing is lost when the host takes it no more.
@@ -264,6 +307,9 @@ func (op *operation) settle(value []byte, keep Keep, flags uint16) {
 	record := rt.record(abi.OpCachePut, op.scope.request, op.id)
 	record.Body, record.Flags = value, flags
 	record.Arg, record.Arg64 = milliseconds(keep.TTL), uint64(milliseconds(keep.Stale))
+	if len(keep.Header) > 0 && rt.encode(keep.Header) {
+		record.Fields = rt.block
+	}
 	if rt.submit() == abi.OK {
 		op.detach()
 	}

@@ -262,3 +262,52 @@ func TestCacheGetPutDelete(t *testing.T) {
 	}, plugintest.Manifest([]byte(`{"name":"k","version":"1.0.0","routes":[{"method":"GET","path":"/{key}"}]}`)), plugintest.Cached())
 	h.Do("GET", "/k", nil)
 }
+
+// TestAnswer: the client reads the same whether the value is computed, shared, kept or stale.
+func TestAnswer(t *testing.T) {
+	begun, free := make(chan bool), make(chan bool)
+	c := plugin.Cache{TTL: time.Minute, Stale: time.Minute}
+	h := plugintest.New(t, func(p *plugin.Plugin) error {
+		p.Handle("GET /{key}", func(w *plugin.Response, r *plugin.Request) error {
+			w.Header().Set("content-type", "text/plain")
+			if _, err := w.WriteString(r.RawQuery + ": "); err != nil {
+				return err
+			}
+			return c.Answer(w, r.PathValue("key"), func(context.Context, *plugin.Keep) ([]byte, error) { return nil, nil })
+		})
+		p.Handle("POST /{key}", func(w *plugin.Response, r *plugin.Request) error {
+			return c.Answer(w, r.PathValue("key"), func(_ context.Context, keep *plugin.Keep) ([]byte, error) {
+				begun <- true
+				if !<-free {
+					return nil, plugin.Errorf(418, "no")
+				}
+				keep.Header = plugin.Header{{Name: "age", Value: "5"}, {Name: "x-of", Value: "it"}}
+				return []byte("value"), nil
+			})
+		})
+		return nil
+	}, plugintest.Manifest([]byte(`{"name":"k","version":"1.0.0","routes":[{"method":"GET","path":"/{key}"},{"method":"POST","path":"/{key}"}]}`)), plugintest.Cached())
+	done := make(chan *plugintest.Answer)
+	go func() { done <- h.Do("POST", "/k", nil) }()
+	<-begun
+	free <- false
+	if a := <-done; a.Status != 418 || a.Header.Has("x-cache") {
+		t.Errorf("%d %v %s", a.Status, a.Header, a.Body)
+	}
+	h.Pass(time.Second) // so long an error is kept
+	go func() { done <- h.Do("POST", "/k", nil) }()
+	<-begun
+	free <- true
+	wants(t, <-done, 200, "miss", "value")
+	h.Pass(30 * time.Second)
+	a := h.Do("GET", "/k?who", nil)
+	wants(t, a, 200, "hit", "who: value")
+	if a.Header.Get("age") != "35" || a.Header.Get("x-of") != "it" || a.Header.Get("content-type") != "text/plain" {
+		t.Errorf("%v", a.Header)
+	}
+	h.Pass(40 * time.Second)
+	wants(t, h.Do("GET", "/k?who", nil), 200, "stale", "who: value")
+	if a := h.Do("HEAD", "/k", nil); a.Status != 200 || len(a.Body) > 0 || !a.Header.Has("x-cache") {
+		t.Errorf("%d %v %s", a.Status, a.Header, a.Body)
+	}
+}

@@ -3,6 +3,7 @@
 package plugin
 
 import (
+	"encoding/binary"
 	"errors"
 	"unsafe"
 
@@ -47,8 +48,7 @@ func (m *imports) Submit(op *bridge.Op) abi.Code {
 	if n := hostSubmit(unsafe.Pointer(&m.record), 1); n < 0 {
 		return abi.Code(-n)
 	}
-	record.Get(m.record[:])
-	return abi.Code(-record.Result)
+	return abi.Code(-int32(binary.LittleEndian.Uint32(m.record[abi.OpResult:])))
 }
 
 func (m *imports) Respond(request uint64, status int, fields, body []byte) abi.Code {

@@ -18,6 +18,7 @@ type cache struct {
 // kept is a value, or a failure in the place of one.
 type kept struct {
 	data       []byte
+	fields     []byte
 	made       time.Time
 	ttl, stale time.Duration
 	failed     bool
@@ -95,26 +96,29 @@ func (h *Host) cacheOp(op *bridge.Op) abi.Code {
 		}
 		h.found(o, k, state, 0)
 	default:
-		h.once(o, op)
+		return h.once(o, op)
 	}
 	return abi.OK
 }
 
 // once is CACHE_ONCE.
-func (h *Host) once(o *operation, op *bridge.Op) {
+func (h *Host) once(o *operation, op *bridge.Op) abi.Code {
 	c := h.cache
 	k, state := c.find(op.Name)
 	f := c.flights[op.Name]
 	noCache, refresh := op.Flags&abi.OpNoCache != 0, op.Flags&abi.OpRefresh != 0
 	switch {
-	case state == abi.CacheFailed, state == abi.CacheHit && !noCache:
-		h.found(o, k, state, 0)
-	case state == abi.CacheStale && !noCache && !refresh:
+	case state == abi.CacheHit && !noCache, state == abi.CacheStale && !noCache && !refresh:
 		var flags uint16
-		if f == nil && !k.offered {
+		if state == abi.CacheStale && f == nil && !k.offered {
 			k.offered, flags = true, abi.EventRefresh
 		}
+		if flags == 0 && op.Flags&abi.OpAnswer != 0 && h.answerWith(op, k, state) {
+			return abi.Answered
+		}
 		h.found(o, k, state, flags)
+	case state == abi.CacheFailed:
+		h.found(o, k, state, 0)
 	case f != nil && refresh:
 		h.found(o, nil, abi.CacheBusy, 0)
 	case f != nil:
@@ -125,6 +129,22 @@ func (h *Host) once(o *operation, op *bridge.Op) {
 		c.flights[op.Name] = f
 		h.leads(op.Name, f, o)
 	}
+	return abi.OK
+}
+
+// answerWith gives a value as the answer to the request, which ends with it.
+func (h *Host) answerWith(op *bridge.Op, k *kept, state uint32) bool {
+	headers, err := abi.ParseBlock(op.Fields)
+	if err != nil {
+		return false
+	}
+	kept, _ := abi.ParseBlock(k.fields)
+	word := map[uint32]string{abi.CacheHit: "hit", abi.CacheStale: "stale"}[state]
+	return h.head(&bridge.Op{
+		Code: abi.OpHead, Flags: abi.OpEnd, Request: op.Request, Arg: 200,
+		Fields: abi.AppendBlock(nil, abi.AppendCached(headers, kept, h.cache.age(k), word)),
+		Body:   append(bytes.Clone(op.Body), k.data...),
+	}) == abi.OK
 }
 
 // leads lets o compute.
@@ -174,7 +194,7 @@ func (h *Host) settle(op *bridge.Op) abi.Code {
 		c.put(key, op)
 		c.kept[key].failed = true
 	}
-	k := &kept{data: bytes.Clone(op.Body), made: c.now()}
+	k := &kept{data: bytes.Clone(op.Body), fields: bytes.Clone(op.Fields), made: c.now()}
 	for _, w := range f.waiting {
 		w.cancel = func() {}
 		h.found(w, k, state, 0)
@@ -186,7 +206,7 @@ func (h *Host) settle(op *bridge.Op) abi.Code {
 
 func (c *cache) put(key string, op *bridge.Op) {
 	c.kept[key] = &kept{
-		data: bytes.Clone(op.Body), made: c.now(),
+		data: bytes.Clone(op.Body), fields: bytes.Clone(op.Fields), made: c.now(),
 		ttl: time.Duration(op.Arg) * time.Millisecond, stale: time.Duration(op.Arg64) * time.Millisecond,
 	}
 }
@@ -199,7 +219,7 @@ func (h *Host) found(o *operation, k *kept, state uint32, flags uint16) {
 		o.tell(e)
 		return
 	}
-	e.Arg = uint32(h.cache.age(k).Milliseconds())
+	e.Arg, e.fields = uint32(h.cache.age(k).Milliseconds()), k.fields
 	if len(k.data) <= min(o.credit, abi.MinData) {
 		e.rest, e.Flags = k.data, e.Flags|abi.EventEnd
 		o.tell(e)

@@ -22,6 +22,8 @@ func setup(p *plugin.Plugin) error {
 	p.Handle("GET /once", once)
 	p.Handle("GET /put", put)
 	p.Handle("GET /hoard", hoard)
+	p.Handle("GET /answer", answer)
+	p.Handle("GET /direct", direct)
 	return nil
 }
 
@@ -50,6 +52,50 @@ func once(w *plugin.Response, r *plugin.Request) error {
 	w.Header().Set("x-cache", got.State.String())
 	w.Header().Set("age", strconv.FormatInt(got.Age.Milliseconds(), 10))
 	_, err = w.Write(got.Value)
+	return err
+}
+
+// answers is what the host has answered in the place of answer.
+var answers int
+
+// answer answers with the value behind a text, in the status asked for.
+func answer(w *plugin.Response, r *plugin.Request) error {
+	q := r.Query()
+	c := plugin.Cache{TTL: duration(q, "ttl", time.Hour), Stale: duration(q, "stale", 0), NoCache: q.Has("fresh")}
+	if status, _ := strconv.Atoi(q.Get("status")); status > 0 {
+		w.WriteHeader(status)
+	}
+	w.Header().Set("content-type", "text/plain")
+	if _, err := w.WriteString(q.Get("q") + ": "); err != nil {
+		return err
+	}
+	if q.Has("flush") {
+		if err := w.Flush(); err != nil {
+			return err
+		}
+	}
+	err := c.Answer(w, q.Get("key"), func(ctx context.Context, keep *plugin.Keep) ([]byte, error) {
+		reply, err := plugin.Fetch(ctx, &plugin.Call{URL: "upstream://it/"})
+		if err != nil {
+			return nil, err
+		}
+		keep.Header.Set("X-Kept", "with it")
+		keep.Header.Set("age", q.Get("age"))
+		b, err := reply.Bytes(1 << 20)
+		if times, _ := strconv.Atoi(q.Get("n")); times > 0 {
+			b = bytes.Repeat(b, times)
+		}
+		return b, err
+	})
+	if _, over := w.Write(nil); over != nil {
+		answers++
+	}
+	return err
+}
+
+// direct answers with how many answers the host gave.
+func direct(w *plugin.Response, _ *plugin.Request) error {
+	_, err := w.WriteString(strconv.Itoa(answers))
 	return err
 }
 
