@@ -18,65 +18,46 @@ import (
 // brief is how long an answer that lacks something is kept.
 const brief = 10 * time.Second
 
-// What is kept of an answer is its document behind the query, which each client gets as it typed it. Before that stand a byte, when its
-// sources were found and when it was packed, both in milliseconds since 1970.
+// What is kept of an answer is its document behind the query, which each client gets as it typed it, with the headers that go with it.
+
+// headers are those of an answer whose sources were found at a time.
+func headers(demo bool, at time.Time) plugin.Header {
+	var h plugin.Header
+	if demo {
+		h.Set(demoHeader, "1")
+	}
+	if age := int64(time.Since(at) / time.Second); age > 0 {
+		h.Set("age", strconv.FormatInt(age, 10))
+	}
+	return h
+}
+
+// What is kept of sources without their summary is the same, behind a byte and when they were found, in milliseconds since 1970.
 const (
 	fromProvider = 'p'
 	fromDemo     = 'd'
-	packedHead   = 1 + 8 + 8
+	packedHead   = 1 + 8
 )
 
-// pack is an answer as it is kept.
+// pack is sources as they are kept.
 func pack(b *body, demo bool, at time.Time) ([]byte, error) {
 	head := []byte{fromProvider}
 	if demo {
 		head[0] = fromDemo
 	}
-	head = binary.BigEndian.AppendUint64(head, uint64(at.UnixMilli()))
-	head = binary.BigEndian.AppendUint64(head, uint64(time.Now().UnixMilli()))
-	kept, err := appendRest(head, b)
-	if err != nil {
-		return nil, fmt.Errorf("encode the answer: %w", err)
-	}
-	return kept, nil
-}
-
-// write answers with what pack made.
-func write(w *plugin.Response, query string, got *plugin.Cached) error {
-	h := w.Header()
-	if got.Value[0] == fromDemo {
-		h.Set(demoHeader, "1")
-	}
-	h.Set("content-type", "application/json")
-	h.Set("age", strconv.FormatInt(int64((got.Age+sourcesAge(got.Value))/time.Second), 10))
-	h.Set("x-cache", got.State.String())
-	head := make([]byte, 0, 512)
-	if _, err := w.Write(appendHead(head, query)); err != nil {
-		return err
-	}
-	_, err := w.Write(got.Value[packedHead:])
-	return err
-}
-
-// foundAt is when the sources of a packed answer were found.
-func foundAt(kept []byte) time.Time { return time.UnixMilli(int64(binary.BigEndian.Uint64(kept[1:]))) }
-
-// sourcesAge is how old they were when it was packed.
-func sourcesAge(kept []byte) time.Duration {
-	packed := time.UnixMilli(int64(binary.BigEndian.Uint64(kept[9:])))
-	return max(packed.Sub(foundAt(kept)), 0)
+	return appendRest(binary.BigEndian.AppendUint64(head, uint64(at.UnixMilli())), b)
 }
 
 // unpack reads what pack made.
-func unpack(kept []byte) (b *body, demo bool, err error) {
+func unpack(kept []byte) (b *body, demo bool, at time.Time, err error) {
 	if len(kept) < packedHead {
-		return nil, false, errors.New("read what was kept: it is too short")
+		return nil, false, at, errors.New("read what was kept: it is too short")
 	}
 	var a answer
 	if err := json.Unmarshal(append(appendHead(nil, ""), kept[packedHead:]...), &a); err != nil {
-		return nil, false, fmt.Errorf("read what was kept: %w", err)
+		return nil, false, at, fmt.Errorf("read what was kept: %w", err)
 	}
-	return &a.Result, kept[0] == fromDemo, nil
+	return &a.Result, kept[0] == fromDemo, time.UnixMilli(int64(binary.BigEndian.Uint64(kept[1:]))), nil
 }
 
 // summaryStatus is there while there may be sources whose summary failed. The operator reads it; and a search that needs no such sources looks
@@ -107,10 +88,10 @@ func (s *service) keptFound(ctx context.Context, query string) (b *body, demo bo
 	if err != nil || !ok {
 		return nil, false, at
 	}
-	if b, demo, err = unpack(kept); err != nil {
+	if b, demo, at, err = unpack(kept); err != nil {
 		return nil, false, at
 	}
-	return b, demo, foundAt(kept)
+	return b, demo, at
 }
 
 func (s *service) foundKey(query string) string { return "found:" + s.key + normal(query) }

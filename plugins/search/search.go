@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -45,24 +46,32 @@ func (s *service) search(w *plugin.Response, r *plugin.Request) error {
 	if err != nil {
 		return err
 	}
-	c := s.cache
-	c.NoCache = s.cfg.Cache.NoCache && noCache(r)
+	c := &s.cache
+	if s.cfg.Cache.NoCache && noCache(r) {
+		anew := s.cache
+		anew.NoCache = true
+		c = &anew
+	}
 	compute := func(ctx context.Context, keep *plugin.Keep) ([]byte, error) {
 		return s.answer(ctx, r.Log(), query, keep, c.NoCache)
 	}
-	got := &plugin.Cached{}
+	w.Header().Set("content-type", "application/json")
+	if _, err := w.Write(appendHead(make([]byte, 0, len(query)+64), query)); err != nil {
+		return err
+	}
 	if s.cache.TTL > 0 {
-		got, err = c.Once(r.Context(), s.key+normal(query), compute)
-	} else {
-		got.Value, err = compute(r.Context(), &plugin.Keep{})
+		return c.Answer(w, s.key+normal(query), compute) // the cause of its error is logged, its detail is the client's
 	}
-	if err != nil {
-		return err // its cause is logged, its detail is the client's
+	var keep plugin.Keep
+	got := &plugin.Cached{}
+	if got.Value, err = compute(r.Context(), &keep); err != nil {
+		return err
 	}
-	return write(w, query, got)
+	got.Header = keep.Header
+	return got.Answer(w)
 }
 
-// answer is what a search finds, as write wants it; anew, when nothing that is kept will do. Its errors are logged, and hold nothing of the query.
+// answer is what a search finds, behind the query; anew, when nothing that is kept will do. Its errors are logged, and hold nothing of the query.
 func (s *service) answer(ctx context.Context, log *slog.Logger, query string, keep *plugin.Keep, anew bool) ([]byte, error) {
 	deadline := time.Now().Add(time.Duration(s.cfg.AnswerWithin))
 	b, demo, at, err := s.found(ctx, log, query, deadline, anew)
@@ -86,7 +95,12 @@ func (s *service) answer(ctx context.Context, log *slog.Logger, query string, ke
 			keep.TTL, keep.Stale = min(keep.TTL, brief), 0
 		}
 	}
-	return pack(b, demo, at)
+	keep.Header = headers(demo, at)
+	kept, err := appendRest(nil, b)
+	if err != nil {
+		return nil, fmt.Errorf("encode the answer: %w", err)
+	}
+	return kept, nil
 }
 
 // found is what a provider finds, or what a search found whose summary failed.
