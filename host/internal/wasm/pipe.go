@@ -132,7 +132,11 @@ func (c *call) runPipe(ctx context.Context, sink Sink, p *pipe, sent *bool, befo
 	}
 	w := c.worker
 	if err == nil {
-		w.pool.drainBody(body)
+		if p.sse {
+			w.pool.drainBody(body)
+		} else { // it was read to its end
+			body.Close()
+		}
 		c.mu.Lock()
 		c.end = true
 		c.sent = true
