@@ -411,3 +411,34 @@ func TestRevokedKeysEndWhatRuns(t *testing.T) {
 		t.Error("the log should tell of it, and not as an error")
 	}
 }
+
+// TestRevokedKeysEndWhatRunsAtAStop: a stream that a stopping server waits for ends with its key, wherever that stands.
+func TestRevokedKeysEndWhatRunsAtAStop(t *testing.T) {
+	web, batch := newKey("web"), newKey("batch")
+	keysFile := filepath.Join(t.TempDir(), "keys.yaml")
+	write(t, keysFile, "keys:\n- "+web.entry+"\n- "+batch.entry+"\n")
+	stack := newGPUStack(t, func(p *provider, w http.ResponseWriter, r *http.Request, _ chat) {
+		begin(w)
+		event(w, "Hel")
+		p.hang(r)
+	})
+	p := serve(t, setup{plugins: "inference", gpustack: stack.url, server: "drain_timeout: 10m", top: fmt.Sprintf("auth: {required: true, keys_file: %q}", keysFile)})
+	s := p.stream(chatBody("m", "hi"), "X-API-Key", web.text)
+	s.line("data: ")
+	stopped := make(chan error, 1)
+	go func() { stopped <- p.stop() }()
+	eventually(t, "nobody new is let in", func() bool { return strings.Contains(p.log.String(), "no new connections are accepted") })
+	replace(t, keysFile, "keys:\n- "+batch.entry+"\n")
+	ended := make(chan error, 1)
+	go func() {
+		_, err := io.ReadAll(s.r)
+		ended <- err
+	}()
+	if err := receive(t, "the end of the stream", ended); err != io.ErrUnexpectedEOF {
+		t.Errorf("the stream ended with %v: want it broken off", err)
+	}
+	if err := receive(t, "the server", stopped); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "the log says why the stream ended", func() bool { return strings.Contains(p.log.String(), "the API key has been revoked") })
+}

@@ -69,3 +69,14 @@ func (a *App) refreshKeys(s *state) error {
 	a.swapKeys(known)
 	return nil
 }
+
+// reloadKeys is Reload while the server stops: what still runs may go on for long, and ends with its key.
+func (a *App) reloadKeys(context.Context) error {
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	s := a.state.Load()
+	if c, err := config.Load(a.options.Config); err == nil { // else it may be for a newer program, which has taken over
+		s = &state{config: c}
+	}
+	return a.refreshKeys(s)
+}

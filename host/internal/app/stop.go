@@ -24,9 +24,10 @@ var errNotReady = errors.New("server.upgrade_timeout is over")
 type running struct {
 	config   config.Server // as it was at the start: what is asked of a listener takes effect then
 	group    *errgroup.Group
-	failed   context.Context // done when one part ended with an error
-	public   chan struct{}   // closed when the public listener has answered its last request
-	endWatch context.CancelFunc
+	failed   context.Context    // done when one part ended with an error
+	public   chan struct{}      // closed when the public listener has answered its last request
+	endWatch context.CancelFunc // changes are not taken any more, but for those of keys
+	endKeys  context.CancelFunc // nor those; after endWatch
 	endFeed  context.CancelFunc
 }
 
@@ -37,7 +38,8 @@ func (a *App) run(ctx context.Context, reload <-chan os.Signal, watch *watcher) 
 	r.group, r.failed = errgroup.WithContext(life)
 	feed, endFeed := context.WithCancel(life)
 	watching, endWatch := context.WithCancel(life)
-	r.endFeed, r.endWatch = endFeed, endWatch
+	guarding, endKeys := context.WithCancel(life)
+	r.endFeed, r.endWatch, r.endKeys = endFeed, endWatch, endKeys
 	r.group.Go(func() error { return a.hub.Run(feed) })
 	r.group.Go(func() error {
 		defer close(r.public)
@@ -51,13 +53,19 @@ func (a *App) run(ctx context.Context, reload <-chan os.Signal, watch *watcher) 
 		}
 		return err
 	})
-	r.group.Go(func() error { return watch.run(watching, reload, a.Reload) })
+	r.group.Go(func() error {
+		if err := watch.run(watching, reload, a.Reload); err != nil {
+			return err
+		}
+		return watch.run(guarding, reload, a.reloadKeys)
+	})
 	return r
 }
 
 // leave waits for the end and sees it through: after it only r.group is to be waited for.
 func (a *App) leave(ctx context.Context, r *running) {
 	defer r.endFeed()
+	defer r.endKeys()
 	defer r.endWatch()
 	for {
 		select {

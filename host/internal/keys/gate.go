@@ -151,7 +151,10 @@ func (g *Gate) judge(r *http.Request) reason {
 		return outOfScope
 	}
 	v := force.valid[k]
-	if v == nil { // the clock was set back: what was over stays so until the next Swap
+	if v == nil || v.Err() != nil { // the clock was set back: what was over stays so until the next Swap, which may be going on
+		if v != nil && context.Cause(v) == ErrRevoked {
+			return revoked
+		}
 		return expired
 	}
 	g.options.Admitted(r.Context(), v)

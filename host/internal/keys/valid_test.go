@@ -132,3 +132,33 @@ func TestValidExpires(t *testing.T) {
 		ended("nobody looks after Close", keys.ErrExpired, nil)
 	})
 }
+
+// TestExpiredStaysSo when the clock is set back, and nobody is let in with what has ended already.
+func TestExpiredStaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		web, webKey := made("web")
+		webKey.Expires = time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+		back := time.Duration(0)
+		g := keys.NewGate(keys.GateOptions{
+			Error:    func(w http.ResponseWriter, _ *http.Request, status int, detail string) { http.Error(w, detail, status) },
+			Admitted: func(ctx, valid context.Context) { *ctx.Value(admitted{}).(*context.Context) = valid },
+			Now:      func() time.Time { return time.Now().Add(-back) },
+		})
+		defer g.Close()
+		swap(t, g, webKey)
+		first, _ := under(t, g, web)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if context.Cause(first) != keys.ErrExpired {
+			t.Fatal(context.Cause(first))
+		}
+		back = time.Minute
+		if valid, status := under(t, g, web); status != 401 || valid != nil {
+			t.Errorf("%d, with %v", status, valid)
+		}
+		swap(t, g, webKey)
+		if valid, status := under(t, g, web); status != 200 || valid.Err() != nil {
+			t.Errorf("after the next Swap: %d", status)
+		}
+	})
+}

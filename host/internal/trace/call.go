@@ -27,11 +27,11 @@ func (t *Tracer) Begin(ctx context.Context, method string) Call {
 	switch {
 	case tr == nil:
 		if tr = t.newTrace(); tr.flags&sampled != 0 {
-			tr.root = tr.begin(tr.first, spanID{}, clientKind, method, room)
+			tr.root = tr.begin(tr.first, spanID{}, clientKind, own(method), room)
 		}
 		return Call{tr, tr.root}
 	case above.Recording():
-		return Call{tr, above.below(clientKind, method, room)}
+		return Call{tr, above.below(clientKind, own(method), room)}
 	}
 	return Call{tr, nil}
 }
@@ -68,12 +68,12 @@ func (c Call) Target(method, pattern, upstream, host string, port int) {
 	}
 	defer s.mu.Unlock()
 	s.name = method + " " + pattern
-	s.putText(semconv.HTTPRequestMethodKey, method)
+	s.putText(semconv.HTTPRequestMethodKey, own(method))
 	s.putText(semconv.URLTemplateKey, pattern)
 	if upstream != "" {
 		s.putText("patchbay.upstream", upstream)
 	} else {
-		s.putText(semconv.ServerAddressKey, host)
+		s.putText(semconv.ServerAddressKey, own(host))
 		s.putInt(semconv.ServerPortKey, int64(port))
 	}
 }

@@ -43,7 +43,7 @@ type trace struct {
 	first  spanID // of our first span, recorded or not
 	root   *Span  // that span; nil is not recorded
 
-	lines []string // of its tracestate, as they came
+	lines []string // of its tracestate
 	once  sync.Once
 	state string // what is left of them
 }
@@ -79,7 +79,20 @@ func (t *Tracer) joinTrace(h http.Header) (*trace, spanID) {
 	if !ok {
 		return nil, spanID{}
 	}
-	return &trace{tracer: t, id: id, flags: flags, joined: true, first: newSpanID(), lines: h[tracestate]}, above
+	return &trace{tracer: t, id: id, flags: flags, joined: true, first: newSpanID(), lines: bounded(h[tracestate])}, above
+}
+
+// bounded are the lines of a tracestate, and no more than is taken up of them: a client's headers may be long, and a trace is kept until its
+// spans are sent.
+func bounded(lines []string) []string {
+	length := len(lines) - 1
+	for _, line := range lines {
+		length += len(line)
+	}
+	if length <= maxTracestate {
+		return lines
+	}
+	return []string{strings.Clone(shortened(strings.Join(lines, ",")))}
 }
 
 // parseParent reads a traceparent, by 3.2 of the specification. One of a later version may have more behind it.
@@ -139,7 +152,7 @@ func (t *trace) tracestate() string {
 		return ""
 	}
 	t.once.Do(func() {
-		if state, err := oteltrace.ParseTraceState(shortened(strings.Join(t.lines, ","))); err == nil {
+		if state, err := oteltrace.ParseTraceState(strings.Join(t.lines, ",")); err == nil {
 			t.state = state.String()
 		}
 	})

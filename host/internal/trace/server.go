@@ -63,7 +63,7 @@ func (s *Span) answered(ctx context.Context, a telemetry.Answer, r *http.Request
 		return
 	}
 	defer s.mu.Unlock()
-	method := a.Method
+	method := own(a.Method)
 	if method == "other" || method == "" {
 		method = "HTTP"
 		s.putText(semconv.HTTPRequestMethodKey, "_OTHER")
@@ -77,7 +77,7 @@ func (s *Span) answered(ctx context.Context, a telemetry.Answer, r *http.Request
 	s.putText(semconv.URLSchemeKey, scheme)
 	s.putText("patchbay.request.id", telemetry.RequestID(ctx))
 	if _, version, ok := strings.Cut(r.Proto, "/"); ok {
-		s.putText(semconv.NetworkProtocolVersionKey, strings.TrimSuffix(version, ".0"))
+		s.putText(semconv.NetworkProtocolVersionKey, own(strings.TrimSuffix(version, ".0")))
 	}
 	s.name = method
 	if _, path, ok := strings.Cut(a.Route, " "); ok { // a pattern such as GET /v1/models/{id}

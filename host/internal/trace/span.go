@@ -3,6 +3,7 @@ package trace
 import (
 	"context"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -135,8 +136,12 @@ func (s *Span) putList(key attribute.Key, list []string) {
 	s.put(value{key: key, form: listForm})
 }
 
+// own is what a span keeps of a text that comes from elsewhere: as much as it tells, and nothing of what the text is a part of, such as the
+// line of a request. Spans wait in thousands.
+func own(text string) string { return strings.Clone(text[:min(len(text), maxText)]) }
+
 func (s *Span) fail(kind, text string) {
-	s.failed, s.text = true, text
+	s.failed, s.text = true, own(text)
 	s.putText(semconv.ErrorTypeKey, kind)
 }
 

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
+	"weak"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -216,6 +218,50 @@ func TestQueueIsBounded(t *testing.T) {
 	}
 	if s := tr.Stats(); s != (trace.Stats{Dropped: n}) {
 		t.Errorf("%+v of %d", s, n)
+	}
+}
+
+// TestSpansHoldLittle: what waits to be sent holds neither the line of a request nor other texts of which it tells a part.
+func TestSpansHoldLittle(t *testing.T) {
+	receiver := otlptest.Start(t, "grpc", nil)
+	tr, _ := open(t, settings(receiver.URL, func(*config.Traces) {}))
+	var call trace.Call
+	h := server(tr, "GET /", func(_ http.ResponseWriter, r *http.Request) { call = tr.Begin(r.Context(), "GET") })
+	var all []weak.Pointer[byte]
+	for range 20 { // they end one after the other, and none is sent and let go of but by the next ones
+		func() {
+			line := "GET /" + strings.Repeat("x", 60<<10) + " HTTP/1.1"
+			state := strings.Repeat("k=v,", 15<<10)
+			host := strings.Repeat("h", 60<<10)
+			why := strings.Repeat("w", 60<<10)
+			r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
+			r.Method, r.Proto = line[:3], line[len(line)-8:]
+			r.Header.Set("Traceparent", parent)
+			r.Header.Set("Tracestate", state)
+			h.ServeHTTP(httptest.NewRecorder(), r)
+			call.Target(line[:3], "/", "", host[:9], 80)
+			call.End(0, "connect", why)
+			for _, text := range []string{line, state, host, why} {
+				all = append(all, weak.Make(unsafe.StringData(text)))
+			}
+		}()
+	}
+	held := 0
+	for range 10 { // what is pooled goes with the second
+		runtime.GC()
+		held = 0
+		for _, p := range all {
+			if p.Value() != nil {
+				held++
+			}
+		}
+	}
+	if held > 0 {
+		t.Errorf("%d of %d long texts are held", held, len(all))
+	}
+	tr.Close()
+	if n := len(receiver.Spans()); n != 40 {
+		t.Errorf("%d spans", n)
 	}
 }
 

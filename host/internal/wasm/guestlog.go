@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -56,7 +57,9 @@ func (g *guestLog) line(w *worker, request string, level int32, text []byte, fie
 		var left int
 		message, own, left = abi.ParseLog(message)
 		if len(own) > 0 {
-			attrs = append(attrs, group(own))
+			named, again := group(own)
+			attrs = append(attrs, named)
+			left += again
 		}
 		if left > 0 {
 			attrs = append(attrs, slog.Int("fields_left_out", left))
@@ -65,15 +68,23 @@ func (g *guestLog) line(w *worker, request string, level int32, text []byte, fie
 	g.log.LogAttrs(context.Background(), l, printable(message), attrs...)
 }
 
-func group(fields []abi.LogField) slog.Attr {
-	list := make([]slog.Attr, len(fields))
-	for i, f := range fields {
+// group makes one attribute of fields. Of several with one name the last counts, and again is how many others there were: there are readers
+// of JSON that refuse a line with a name twice.
+func group(fields []abi.LogField) (named slog.Attr, again int) {
+	list := make([]slog.Attr, 0, len(fields))
+	for _, f := range fields {
 		if text, ok := f.Value.(string); ok {
 			f.Value = printable(text)
 		}
-		list[i] = slog.Any(printable(f.Name), f.Value)
+		a := slog.Any(printable(f.Name), f.Value)
+		if at := slices.IndexFunc(list, func(b slog.Attr) bool { return a.Key == b.Key }); at >= 0 {
+			list[at] = a
+			again++
+			continue
+		}
+		list = append(list, a)
 	}
-	return slog.Attr{Key: "fields", Value: slog.GroupValue(list...)}
+	return slog.Attr{Key: "fields", Value: slog.GroupValue(list...)}, again
 }
 
 // printable is text for a line of the log, whatever a guest wrote: it is valid UTF-8, and what steers a terminal or turns the direction

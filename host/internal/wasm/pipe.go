@@ -100,16 +100,7 @@ func (w *worker) withdraw(op *operation) []byte {
 // runPipe copies until the stream's end. done is false with no error when the stream failed before its first byte: then the answer
 // is the guest's again.
 func (c *call) runPipe(ctx context.Context, sink Sink, p *pipe, sent *bool, before []byte) (done bool, err error) {
-	var body io.ReadCloser
-	select {
-	case body = <-p.fetch.handover:
-	case <-p.fetch.ctx.Done(): // the guest cancelled it, or its worker died
-		body = &unread{err: &abi.Error{Code: abi.Cancelled}, rest: io.NopCloser(nil)}
-	case <-ctx.Done():
-		return false, ErrGone
-	}
-	stop := context.AfterFunc(p.ctx, func() { body.Close() })
-	defer stop()
+	// Who reads the body now may be within a read that gives nothing for long: these bound the wait for it too.
 	if valid := c.req.Valid; valid != nil {
 		defer context.AfterFunc(valid, func() { c.stopOperations(ErrWithdrawn) })()
 	}
@@ -118,6 +109,16 @@ func (c *call) runPipe(ctx context.Context, sink Sink, p *pipe, sent *bool, befo
 		out.due = time.AfterFunc(time.Until(c.due), func() { c.stopOperations(ErrTimeout) })
 		defer out.due.Stop()
 	}
+	var body io.ReadCloser
+	select {
+	case body = <-p.fetch.handover:
+	case <-p.fetch.ctx.Done(): // the guest cancelled it, its worker died, or the call is over
+		body = &unread{err: &abi.Error{Code: abi.Cancelled}, rest: io.NopCloser(nil)}
+	case <-ctx.Done():
+		return false, ErrGone
+	}
+	stop := context.AfterFunc(p.ctx, func() { body.Close() })
+	defer stop()
 	if len(before) > 0 { // what the guest wrote itself goes first
 		err = out.write(before)
 	}

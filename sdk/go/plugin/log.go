@@ -93,7 +93,8 @@ func appendAttr(b []byte, prefix string, a slog.Attr) []byte {
 	case slog.KindTime:
 		return appendText(b, v.Time().Format(time.RFC3339Nano))
 	}
-	return appendText(b, v.String())
+	text := v.String()
+	return appendText(b, text[:min(len(text), abi.MaxLogValue+1)]) // more is not kept, and would push later fields out of the line
 }
 
 func appendText(b []byte, s string) []byte {

@@ -42,6 +42,18 @@ func TestRequest(t *testing.T) {
 	}
 }
 
+// TestLongLogValue: a long text is cut, and costs none of the fields behind it.
+func TestLongLogValue(t *testing.T) {
+	h := routes{"GET /": func(_ *plugin.Response, r *plugin.Request) error {
+		r.Log().Error("failed", "error", strings.Repeat("ä", 20<<10), "n", 3)
+		return nil
+	}}.host(t)
+	h.Do("GET", "/", nil)
+	if logs := h.Logs(); len(logs) != 1 || logs[0] != "ERROR failed error="+strings.Repeat("ä", 512)+"… n=3" {
+		t.Errorf("%.200q", logs)
+	}
+}
+
 func TestRequestBody(t *testing.T) {
 	big := bytes.Repeat([]byte("0123456789abcdef"), 40<<10) // 640 KiB, ten windows
 	h := routes{

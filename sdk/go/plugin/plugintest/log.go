@@ -9,9 +9,12 @@ import (
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
 
+// maxLine is how much of a line a server keeps, in bytes.
+const maxLine = 8 << 10
+
 // flat is a line of the log with its fields as key=value, a text quoted where it would not be read as one word.
 func flat(line string) string {
-	text, fields, _ := abi.ParseLog(line)
+	text, fields, _ := abi.ParseLog(line[:min(len(line), maxLine)])
 	var b strings.Builder
 	b.WriteString(text)
 	for _, f := range fields {

@@ -225,7 +225,7 @@ func say(_ *plugin.Response, r *plugin.Request) error {
 	if err != nil {
 		return err
 	}
-	r.Log().With("n", 3).WithGroup("own").Info(string(b), "said", string(b), "worker", "forged", "half", 0.5)
+	r.Log().With("n", 2).With("n", 3).WithGroup("own").Info(string(b), "said", string(b), "worker", "forged", "half", 0.5)
 	if _, err := os.Stdout.Write(append(b, '\n')); err != nil {
 		return err
 	}
