@@ -121,7 +121,7 @@ func (k *kitchen) request(t testing.TB, target string, body wasm.Body) *wasm.Req
 	}
 	method, path, _ := strings.Cut(route, " ")
 	return &wasm.Request{
-		ID: "test", Route: i, Timeout: 10 * time.Second, Body: body, Streams: route != "GET /big",
+		ID: "test", Route: i, Timeout: time.Minute, Body: body, Streams: route != "GET /big",
 		Fields: []abi.Field{{Name: ":method", Value: method}, {Name: ":path", Value: path}, {Name: ":query", Value: query}},
 	}
 }

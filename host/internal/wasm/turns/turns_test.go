@@ -53,7 +53,7 @@ func TestNoMoreThanThereAreSlots(t *testing.T) {
 func TestTheOneThatComputedLeastGoesFirst(t *testing.T) {
 	turns := of(1)
 	holder, heavy, light := turns.Share(), turns.Share(), turns.Share()
-	heavy.Charge(50 * time.Millisecond)
+	heavy.Charge(time.Hour) // so that no pause between the two makes it the lighter one
 	light.Charge(time.Millisecond)
 	holder.Enter()
 	var group sync.WaitGroup
@@ -84,7 +84,7 @@ func TestYieldGivesWayToTheLighterOnly(t *testing.T) {
 	middle, heavy, light := turns.Share(), turns.Share(), turns.Share()
 	middle.Enter()
 	middle.Charge(10 * time.Millisecond)
-	heavy.Charge(80 * time.Millisecond)
+	heavy.Charge(time.Hour)
 	var group sync.WaitGroup
 	var heavyRan, lightRan atomic.Bool
 	run := func(s *Share, ran *atomic.Bool, already int32) {
