@@ -140,7 +140,7 @@ func (c *caller) gets(state cache.State, data string) {
 	if r.State == cache.Waiting {
 		select {
 		case r = <-c.later:
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			c.t.Fatal("nothing came")
 		}
 	}
