@@ -13,7 +13,7 @@ import (
 
 // hog starts a plugin of which more guests than there are processors compute without end, and stops it with the test.
 func hog(t testing.TB) *kitchen {
-	k := startKitchen(t, func(o *wasm.Options) { o.Fresh = true })
+	k := startKitchen(t, func(o *wasm.Options) { o.Fresh, o.CPU = true, time.Hour })
 	ctx, stop := context.WithCancel(context.Background())
 	var group sync.WaitGroup
 	for range 4 * runtime.GOMAXPROCS(0) {
@@ -50,7 +50,7 @@ func TestNobodyIsStarved(t *testing.T) {
 // TestSharesAreEven: of two plugins that are all CPU, the one with more guests gets no more. While the machine hesitates, those that
 // happen to compute seem to go on, so that a span in which it does is looked at in vain.
 func TestSharesAreEven(t *testing.T) {
-	many, few := hog(t), startKitchen(t, func(o *wasm.Options) { o.Fresh = true })
+	many, few := hog(t), startKitchen(t, func(o *wasm.Options) { o.Fresh, o.CPU = true, time.Hour })
 	ctx, stop := context.WithCancel(t.Context())
 	var group sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
