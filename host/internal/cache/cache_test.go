@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/patchbay-run/patchbay/host/internal/cache"
@@ -178,7 +179,7 @@ func TestNextTakesOver(t *testing.T) {
 		"failed for itself": func(c *caller) { c.ticket.Fail([]byte("x"), 0) },
 		"out of time":       func(*caller) {},
 	} {
-		t.Run(name, func(t *testing.T) {
+		takesOver := func(t *testing.T) {
 			s, _ := newSpace(t, 1<<20)
 			lead := hour
 			if name == "out of time" {
@@ -202,7 +203,8 @@ func TestNextTakesOver(t *testing.T) {
 				t.Errorf("who had left got %+v", r)
 			default:
 			}
-		})
+		}
+		t.Run(name, func(t *testing.T) { synctest.Test(t, takesOver) }) // where no time is over before all have asked
 	}
 	s, _ := newSpace(t, 1<<20)
 	ask(t, s, cache.Ask{}).ticket.Drop() // nobody waits
