@@ -30,7 +30,6 @@ import (
 //	// want: cpu                its request fails with a CPUError
 //	// want: stack "text"       its request fails with a StackError that contains text
 //	// want: timeout            its request fails with ErrTimeout
-//	// cpu: 1m                  another limit than a minute, or than 100ms where cpu is wanted
 //	// memory: 8388608          another limit than 3 GiB
 type outcome struct {
 	what, text string
@@ -55,11 +54,6 @@ func readOutcome(t *testing.T, source string) outcome {
 	}
 	if does := regexp.MustCompile(`^/\* (.*) \*/\n`).FindSubmatch(b); does != nil {
 		o.does = string(does[1])
-	}
-	if limit := regexp.MustCompile(`(?m)^// cpu: (.*)$`).FindSubmatch(b); limit != nil {
-		if o.cpu, err = time.ParseDuration(string(limit[1])); err != nil {
-			t.Fatal(err)
-		}
 	}
 	if limit := regexp.MustCompile(`(?m)^// memory: (.*)$`).FindSubmatch(b); limit != nil {
 		if o.memory, err = strconv.ParseInt(string(limit[1]), 10, 64); err != nil {
