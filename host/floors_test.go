@@ -50,16 +50,17 @@ func floors() map[string]int {
 // peers is what the benchmark compares the engine with. Each is a module of its own, so that the project inherits nothing of it.
 const peers = "host/bench/peers"
 
-// guesttest compiles guests for tests, logtest keeps what they log, otlptest takes the spans they cause. They stand on no floor: only
-// tests import them.
+// guesttest compiles guests for tests, leaktest waits for their goroutines, logtest keeps what they log, otlptest takes the spans they
+// cause. They stand on no floor: only tests import them.
 const (
 	guesttest = "host/internal/guesttest"
+	leaktest  = "host/internal/leaktest"
 	logtest   = "host/internal/logtest"
 	otlptest  = "host/internal/otlptest"
 )
 
 func forTests(folder string) bool {
-	return folder == guesttest || folder == logtest || folder == otlptest
+	return folder == guesttest || folder == leaktest || folder == logtest || folder == otlptest
 }
 
 func TestFloors(t *testing.T) {
@@ -87,6 +88,7 @@ func TestFloorsCanFail(t *testing.T) {
 		{"wazero above the engine", "host/internal/plugin/a.go", imports(wazeroPath + "/api"), "only host/internal/wasm imports wazero"},
 		{"guesttest in a test", "host/internal/app/a_test.go", ours(guesttest), ""},
 		{"guesttest in the server", "host/internal/app/a.go", ours(guesttest), "only tests import host/internal/guesttest"},
+		{"leaktest in the server", "host/internal/app/a.go", ours(leaktest), "only tests import host/internal/leaktest"},
 		{"logtest in the server", "host/internal/app/a.go", ours(logtest), "only tests import host/internal/logtest"},
 		{"otlptest in the server", "host/internal/app/a.go", ours(otlptest), "only tests import host/internal/otlptest"},
 		{"init in the host", "host/internal/demo/a.go", "package x\nfunc init() {}\n", "has an init function"},

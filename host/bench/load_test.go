@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/patchbay-run/patchbay/host/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // TestLoad: as many connections as ordered, each used again and again, and every answer is looked at.
 func TestLoad(t *testing.T) {

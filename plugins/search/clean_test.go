@@ -92,7 +92,7 @@ func TestCleanTakesLinearTime(t *testing.T) {
 		begun := time.Now()
 		plain(strings.Repeat(unit, 1<<20/len(unit)), false)
 		clean(strings.Repeat(unit, maxPage/len(unit)), maxPage)
-		if took := time.Since(begun); took > 5*time.Second { // 0.1 s is usual; quadratic time is more than a minute
+		if took := time.Since(begun); took > 30*time.Second { // 0.1 s is usual; quadratic time is more than a minute
 			t.Errorf("%q takes %v", unit, took)
 		}
 	}

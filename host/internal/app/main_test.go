@@ -8,20 +8,19 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/patchbay-run/patchbay/host/internal/guesttest"
+	"github.com/patchbay-run/patchbay/host/internal/leaktest"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+	leaktest.MainThen(m, func(code int) {
 		if err := warm.close(); err != nil { // servers that left plugins behind, too
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
 		os.Exit(code)
-	}))
+	})
 }
 
 // warm is the engine of most servers here, which keeps the plugins compiled: under the race detector that takes longer than most tests.

@@ -6,14 +6,14 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/patchbay-run/patchbay/host/internal/cache"
+	"github.com/patchbay-run/patchbay/host/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // clock is one that tests move. It begins now, since the store beneath has a clock of its own that is only ever behind it.
 type clock struct{ nanos atomic.Int64 }
@@ -141,7 +141,7 @@ func (c *caller) gets(state cache.State, data string) {
 	if r.State == cache.Waiting {
 		select {
 		case r = <-c.later:
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			c.t.Fatal("nothing came")
 		}
 	}
@@ -179,7 +179,7 @@ func TestNextTakesOver(t *testing.T) {
 		"failed for itself": func(c *caller) { c.ticket.Fail([]byte("x"), 0) },
 		"out of time":       func(*caller) {},
 	} {
-		t.Run(name, func(t *testing.T) {
+		takesOver := func(t *testing.T) {
 			s, _ := newSpace(t, 1<<20)
 			lead := hour
 			if name == "out of time" {
@@ -203,7 +203,8 @@ func TestNextTakesOver(t *testing.T) {
 				t.Errorf("who had left got %+v", r)
 			default:
 			}
-		})
+		}
+		t.Run(name, func(t *testing.T) { synctest.Test(t, takesOver) }) // where no time is over before all have asked
 	}
 	s, _ := newSpace(t, 1<<20)
 	ask(t, s, cache.Ask{}).ticket.Drop() // nobody waits

@@ -111,7 +111,7 @@ func (k *keeper) do(ctx context.Context, path, query string) *said {
 	s := &said{}
 	route := map[string]int{"/once": 0, "/put": 1, "/hoard": 2, "/answer": 3, "/direct": 4}[path]
 	s.err = k.Serve(ctx, &wasm.Request{
-		ID: "test", Route: route, Timeout: 20 * time.Second,
+		ID: "test", Route: route, Timeout: time.Minute,
 		Fields: []abi.Field{{Name: ":method", Value: "GET"}, {Name: ":path", Value: path}, {Name: ":query", Value: query}},
 	}, s)
 	return s
@@ -124,7 +124,7 @@ func (k *keeper) stats() cache.Stats {
 
 func (k *keeper) eventually(what string, ok func() bool) {
 	k.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			k.Fatalf("not yet: %s; %+v", what, k.stats())
 		}

@@ -49,7 +49,7 @@ func newInside(t *testing.T) *inside {
 					return
 				}
 				s.hits.Add(1)
-				_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+				_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 				_, _ = c.Read(make([]byte, 4<<10))
 				_, _ = fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nsecret")
 				c.Close()
@@ -143,12 +143,16 @@ func TestSSRF(t *testing.T) {
 	quick := func(c *config.Client) { c.ConnectTimeout = 500 * time.Millisecond }
 	for _, raw := range all {
 		raw = strings.ReplaceAll(raw, "PORT", target.port)
-		s := setup{client: quick, options: []upstream.Option{upstream.Resolver(resolver)}, grant: append(everywhere(raw, target.port), grant(t, door.URL, nil))}
+		// A failed connection is a refusal only where nobody has the name, or where the first of its addresses leads nowhere.
+		unreached := strings.Contains(raw, "xn--") || strings.Contains(raw, "first.example.com")
+		client := quick
+		if !unreached { // all others are refused at once, however slow the machine is
+			client = nil
+		}
+		s := setup{client: client, options: []upstream.Option{upstream.Resolver(resolver)}, grant: append(everywhere(raw, target.port), grant(t, door.URL, nil))}
 		refused := func(how string, err error) {
 			t.Helper()
 			var coded *abi.Error
-			// A failed connection is a refusal only where nobody has the name, or where the first of its addresses leads nowhere.
-			unreached := strings.Contains(raw, "xn--") || strings.Contains(raw, "first.example.com")
 			if !errors.As(err, &coded) || coded.Code != abi.Invalid && coded.Code != abi.Denied && coded.Code != abi.Blocked &&
 				!(unreached && (coded.Code == abi.Connect || coded.Code == abi.Timeout)) && !strings.Contains(coded.Text, "malformed") {
 				t.Errorf("%q %s: %v", raw, how, err)
@@ -203,13 +207,15 @@ func TestRebinding(t *testing.T) {
 				client:  func(c *config.Client) { c.ConnectTimeout = 300 * time.Millisecond },
 				options: []upstream.Option{upstream.Resolver(n.resolver(t))}, grant: everywhere(raw, target.port),
 			}.guest(t)
-			for i := range 4 {
+			for asked, i := 0, 0; asked < 4; i++ { // on a machine that hesitates a call may end before its question
 				if _, body, err := g.do(t.Context(), ask("GET", raw)); err == nil {
 					t.Errorf("call %d: %q", i, body)
 				}
-				if got := n.questions("rebind.example.com"); got != i+1 {
-					t.Errorf("%d questions for %d calls", got, i+1)
+				got := n.questions("rebind.example.com")
+				if got > asked+1 || i == 100 {
+					t.Fatalf("after call %d there are %d questions, before it there were %d", i, got, asked)
 				}
+				asked = got
 			}
 		})
 	}

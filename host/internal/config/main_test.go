@@ -3,7 +3,7 @@ package config_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/patchbay-run/patchbay/host/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }

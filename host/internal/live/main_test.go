@@ -14,13 +14,13 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"go.uber.org/goleak"
 
+	"github.com/patchbay-run/patchbay/host/internal/leaktest"
 	"github.com/patchbay-run/patchbay/host/internal/live"
 	"github.com/patchbay-run/patchbay/host/internal/telemetry"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // patience keeps a broken test from hanging; nothing is expected to take that long.
 const patience = 2 * time.Minute

@@ -12,14 +12,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/leaktest"
 	"github.com/patchbay-run/patchbay/host/internal/logs"
 	"github.com/patchbay-run/patchbay/host/internal/logtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 func settings(format string) config.Log {
 	return config.Log{Level: "info", Format: format, Buffer: 64 * config.KiB}
@@ -98,7 +97,7 @@ func TestReaderThatHangs(t *testing.T) {
 	for i := range n {
 		l.Info("hello", "i", i)
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("whoever logs waited: %v", took)
 	}
 	dropped := l.Dropped()
@@ -106,7 +105,7 @@ func TestReaderThatHangs(t *testing.T) {
 		t.Errorf("%d of %d lines were dropped", dropped, n)
 	}
 	r.mu.Unlock()
-	for end := time.Now().Add(10 * time.Second); !strings.Contains(r.String(), "missing"); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !strings.Contains(r.String(), "missing"); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("no line speaks of the lost ones, though it is read again")
 		}
@@ -130,7 +129,7 @@ func TestReaderThatRefuses(t *testing.T) {
 	l := logs.New(&r, settings("json"))
 	for i := range 3 {
 		l.Info("hello", "i", i)
-		for end := time.Now().Add(10 * time.Second); l.Dropped() < int64(i)+1; time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(time.Minute); l.Dropped() < int64(i)+1; time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("%d lines are counted as dropped, want %d", l.Dropped(), i+1)
 			}
@@ -156,7 +155,7 @@ func TestCloseDoesNotWaitForAReaderThatHangs(t *testing.T) {
 	<-r.waiting
 	began := time.Now()
 	l.Close()
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("it took %v", took)
 	}
 	r.mu.Unlock()

@@ -5,15 +5,15 @@ import (
 	"os"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/patchbay-run/patchbay/host/internal/leaktest"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+	leaktest.MainThen(m, func(code int) {
 		if err := warm.close(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
 		os.Exit(code)
-	}))
+	})
 }

@@ -16,11 +16,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/patchbay-run/patchbay/host/internal/capability"
 	"github.com/patchbay-run/patchbay/host/internal/config"
 	"github.com/patchbay-run/patchbay/host/internal/guesttest"
+	"github.com/patchbay-run/patchbay/host/internal/leaktest"
 	"github.com/patchbay-run/patchbay/host/internal/logtest"
 	"github.com/patchbay-run/patchbay/host/internal/plugin"
 	"github.com/patchbay-run/patchbay/host/internal/route"
@@ -31,13 +30,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+	leaktest.MainThen(m, func(code int) {
 		if err := warm.close(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
 		os.Exit(code)
-	}))
+	})
 }
 
 // warm is the engine of all tests, which keeps the guest compiled: under the race detector that takes longer than most of them.

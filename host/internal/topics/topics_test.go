@@ -8,12 +8,11 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
-
+	"github.com/patchbay-run/patchbay/host/internal/leaktest"
 	"github.com/patchbay-run/patchbay/host/internal/topics"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // feed is what those who listen see, and what they were told. The board calls it from one goroutine at a time.
 type feed struct {

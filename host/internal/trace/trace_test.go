@@ -33,8 +33,14 @@ const (
 func TestOffIsFree(t *testing.T) {
 	before := runtime.NumGoroutine()
 	tr, _ := open(t, config.Default().Traces)
-	if tr != nil || runtime.NumGoroutine() != before {
-		t.Fatalf("there is a tracer %v, and there are %d goroutines after %d", tr, runtime.NumGoroutine(), before)
+	if tr != nil {
+		t.Fatalf("there is a tracer %v", tr)
+	}
+	// Those of the test before may still come to their end.
+	for end := time.Now().Add(30 * time.Second); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("there are %d goroutines after %d", runtime.NumGoroutine(), before)
+		}
 	}
 	calls := 0
 	next := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls++ })
@@ -42,7 +48,7 @@ func TestOffIsFree(t *testing.T) {
 	r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
 	r.Header.Set("Traceparent", parent)
 	ctx := r.Context()
-	if n := testing.AllocsPerRun(100, func() {
+	if n := testing.AllocsPerRun(1000, func() {
 		h.ServeHTTP(nil, r)
 		ctx, span := trace.Plugin(ctx, "name", "version", "shared")
 		if c := trace.Of(ctx); c.Parent != "" {
@@ -268,13 +274,19 @@ func TestSpansHoldLittle(t *testing.T) {
 // TestNobodyListens: one line is logged however many batches fail, and it holds no secret.
 func TestNobodyListens(t *testing.T) {
 	for _, protocol := range []string{"grpc", "http/protobuf"} {
-		tr, log := open(t, settings("http://127.0.0.1:1", func(c *config.Traces) { c.Protocol, c.Timeout, c.Queue = protocol, 300*time.Millisecond, 1 }))
+		const queue = 4 // and so is a batch
+		tr, log := open(t, settings("http://127.0.0.1:1", func(c *config.Traces) { c.Protocol, c.Timeout, c.Queue = protocol, 300*time.Millisecond, queue }))
 		h := server(tr, "GET /", func(http.ResponseWriter, *http.Request) {})
-		for begin := time.Now(); tr.Stats().Dropped < 3 && time.Since(begin) < 20*time.Second; time.Sleep(10 * time.Millisecond) {
-			h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "GET", "/", nil))
+		for batch := range uint64(3) {
+			for range queue {
+				h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "GET", "/", nil))
+			}
+			for began := time.Now(); tr.Stats().Dropped < (batch+1)*queue; time.Sleep(time.Millisecond) {
+				if time.Since(began) > time.Minute {
+					t.Fatalf("%s, batch %d: %+v", protocol, batch, tr.Stats())
+				}
+			}
 		}
-		time.Sleep(2500 * time.Millisecond) // two more batches
-		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), "GET", "/", nil))
 		tr.Close()
 		if lines := strings.Count(log.String(), "spans are lost"); lines != 1 {
 			t.Errorf("%s: %d lines: %s", protocol, lines, log)
@@ -418,7 +430,7 @@ func TestQueueIsUsedAgain(t *testing.T) {
 			tr.Begin(t.Context(), "GET").End(0, "", "")
 		}
 		for began := time.Now(); tr.Stats().Sent < (round+1)*queue; time.Sleep(time.Millisecond) {
-			if time.Since(began) > 20*time.Second || tr.Stats().Dropped > 0 {
+			if time.Since(began) > time.Minute || tr.Stats().Dropped > 0 {
 				t.Fatalf("round %d: %+v", round, tr.Stats())
 			}
 		}

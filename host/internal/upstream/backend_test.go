@@ -39,12 +39,18 @@ func newBackend(t testing.TB, name string, handle http.HandlerFunc) *backend {
 }
 
 // ownAddress is one that nobody else listens on, where there are such: the port of a backend that died stays its own, as no connection begins
-// at another address of this machine than 127.0.0.1.
+// at another address of this machine than 127.0.0.1, and nobody who listens on all addresses is given a port of that range.
 func ownAddress() string {
 	if runtime.GOOS != "linux" {
 		return "127.0.0.1:0"
 	}
-	return fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(254), rand.IntN(255), 1+rand.IntN(254))
+	for {
+		addr := fmt.Sprintf("127.%d.%d.%d:%d", 1+rand.IntN(254), rand.IntN(255), 1+rand.IntN(254), 10_000+rand.IntN(20_000))
+		if l, err := net.Listen("tcp", addr); err == nil {
+			l.Close()
+			return addr
+		}
+	}
 }
 
 func listenTCP(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }

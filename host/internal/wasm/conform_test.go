@@ -364,7 +364,7 @@ func count(t testing.TB, k *kitchen) counters {
 // until waits until the guest's counters are as they should become.
 func until(t testing.TB, k *kitchen, is func(counters) bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		c := count(t, k)
 		if is(c) {
 			return

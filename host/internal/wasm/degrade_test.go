@@ -13,7 +13,15 @@ import (
 // TestPoisonCostsItselfAlone: after some traps a request that makes the guest trap takes no other with it, and after a quiet time workers are
 // shared again.
 func TestPoisonCostsItselfAlone(t *testing.T) {
-	k := startKitchen(t, func(o *wasm.Options) { o.Faults = wasm.Faults{Quiet: time.Second} })
+	held, release := make(chan struct{}), make(chan struct{})
+	k := startKitchen(t, func(o *wasm.Options) {
+		o.Faults = wasm.Faults{Quiet: time.Hour}
+		fetching(func(ctx context.Context, in *wasm.Operation) (*wasm.Reply, error) {
+			held <- struct{}{}
+			<-release
+			return text("fetched", 7)(ctx, in)
+		})(o)
+	})
 	poison := func() {
 		t.Helper()
 		var trap *wasm.TrapError
@@ -27,22 +35,22 @@ func TestPoisonCostsItselfAlone(t *testing.T) {
 	if got := k.Stats().Mode; got != "degraded" {
 		t.Fatalf("after three traps: %s", got)
 	}
-	slow := make(chan error, 1)
-	go func() {
-		_, err := k.do(t, "GET /sleep?for=100ms", "")
-		slow <- err
-	}()
-	soon(t, func() bool { return k.Stats().Instances == 1 })
+	slow := begin(t, k, "GET /fetch?path=/", nil, &answer{})
+	<-held
 	for range 5 {
 		poison()
 		if got := k.must(t, "GET /count", ""); got != "1" {
 			t.Errorf("it counts %s: it was not alone", got)
 		}
 	}
-	if err := <-slow; err != nil {
+	close(release)
+	if err := <-slow.done; err != nil {
 		t.Errorf("another request: %v", err)
 	}
-	soon(t, func() bool { return k.Stats().Mode == "shared" })
+	k.Later(time.Hour)
+	if got := k.Stats().Mode; got != "shared" {
+		t.Errorf("after a quiet time: %s", got)
+	}
 	k.must(t, "GET /count", "")
 	if got := k.must(t, "GET /count", ""); got != "2" {
 		t.Errorf("after a quiet time it counts %s", got)
@@ -51,7 +59,9 @@ func TestPoisonCostsItselfAlone(t *testing.T) {
 
 // TestTrapsOnEverything: requests are refused and told when to come back; one is tried, and its answer ends that.
 func TestTrapsOnEverything(t *testing.T) {
-	k := startKitchen(t, func(o *wasm.Options) { o.Faults = wasm.Faults{Traps: 1, Row: 2, Rest: 20 * time.Millisecond} })
+	k := startKitchen(t, func(o *wasm.Options) {
+		o.Faults = wasm.Faults{Traps: 1, Row: 2, Quiet: 3 * time.Hour, Rest: time.Hour, RestMax: time.Hour}
+	})
 	var open *wasm.OpenError
 	for range 3 {
 		if _, err := k.do(t, "GET /exit", ""); err == nil || errors.As(err, &open) {
@@ -61,7 +71,7 @@ func TestTrapsOnEverything(t *testing.T) {
 	if _, err := k.do(t, "GET /word", ""); !errors.As(err, &open) || k.Stats().Mode != "open" {
 		t.Fatalf("got %v, want an OpenError; the plugin is %s", err, k.Stats().Mode)
 	}
-	time.Sleep(open.RetryAfter + time.Millisecond)
+	k.Later(open.RetryAfter)
 	if got := k.must(t, "GET /word", ""); got != "hello" {
 		t.Errorf("the one that tries: %q", got)
 	}
@@ -71,9 +81,9 @@ func TestTrapsOnEverything(t *testing.T) {
 }
 
 // slowUpload is a body that comes to its end when the gate opens.
-type slowUpload struct{ gate chan struct{} }
+type slowUpload struct{ begun, gate chan struct{} }
 
-func (s *slowUpload) Read([]byte) (int, error) { <-s.gate; return 0, io.EOF }
+func (s *slowUpload) Read([]byte) (int, error) { close(s.begun); <-s.gate; return 0, io.EOF }
 func (s *slowUpload) Close() error             { return nil }
 func (s *slowUpload) Duplex()                  {}
 
@@ -85,15 +95,16 @@ func TestSlowUploadHoldsNoBreakerOpen(t *testing.T) {
 	})
 	_, _ = k.do(t, "GET /exit", "")
 	time.Sleep(10 * time.Millisecond)
-	b := &slowUpload{make(chan struct{})}
+	b := &slowUpload{make(chan struct{}), make(chan struct{})}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = k.Serve(t.Context(), k.request(t, "POST /echo", b), &answer{}) }()
-	time.Sleep(time.Second) // 500 times RestMax
+	<-b.begun
+	time.Sleep(50 * time.Millisecond) // 25 times RestMax
 	_, err := k.do(t, "GET /word", "")
 	close(b.gate)
 	<-done
 	if err != nil {
-		t.Errorf("a second later: %v", err)
+		t.Errorf("a while later: %v", err)
 	}
 }
 
@@ -112,11 +123,11 @@ func TestStreamHoldsNoBreakerOpen(t *testing.T) {
 		_ = k.Serve(ctx, k.request(t, "GET /stream?n=100000", nil), &answer{onHead: func() { close(head) }})
 	}()
 	<-head
-	time.Sleep(time.Second)
+	time.Sleep(50 * time.Millisecond)
 	_, err := k.do(t, "GET /word", "")
 	leave()
 	<-done
 	if err != nil {
-		t.Errorf("a second after the probe's head: %v", err)
+		t.Errorf("a while after the probe's head: %v", err)
 	}
 }

@@ -39,15 +39,16 @@ func TestEvents(t *testing.T) {
 	k := startKitchen(t, func(o *wasm.Options) {
 		o.Event = l.event
 		o.Recycle.Requests = 1
-		o.Faults = wasm.Faults{Traps: 2, Row: 2, Quiet: 500 * time.Millisecond, Rest: 10 * time.Millisecond, RestMax: 20 * time.Millisecond}
+		o.Faults = wasm.Faults{Traps: 2, Row: 2, Quiet: 3 * time.Hour, Rest: time.Hour, RestMax: time.Hour}
 	})
 	for range 4 { // two in shared workers, two alone
 		if _, err := k.do(t, "GET /exit", ""); err == nil {
 			t.Fatal("it answered")
 		}
 	}
-	soon(t, func() bool { _, err := k.do(t, "GET /word", ""); return err == nil })
-	soon(t, func() bool { return k.Stats().Mode == "shared" })
+	k.Later(time.Hour)
+	k.must(t, "GET /word", "")
+	k.Later(3 * time.Hour)
 	k.must(t, "GET /word", "")
 	want := []events.Kind{
 		events.PluginTrapped, events.PluginTrapped, events.PluginDegraded, events.PluginTrapped, events.PluginTrapped, events.PluginOpened,

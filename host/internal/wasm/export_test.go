@@ -3,6 +3,7 @@ package wasm
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
@@ -32,6 +33,20 @@ func (p *Pool) Batch(req *Request, body []byte, n int) error {
 		c.finish(nil)
 	}
 	return nil
+}
+
+// Later has the pool believe that so much more time has passed since it last trapped.
+func (p *Pool) Later(d time.Duration) {
+	g := p.guard
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := range g.traps {
+		g.traps[i] = g.traps[i].Add(-d)
+	}
+	if !g.until.IsZero() {
+		g.until = g.until.Add(-d)
+	}
+	g.open = g.open.Add(-d)
 }
 
 // Worker starts one more worker, as the pool would, and leaves it outside of the pool. The caller calls end.

@@ -115,13 +115,7 @@ func TestCloseEndsFreshInstances(t *testing.T) {
 // soon waits for what another goroutine is about to do.
 func soon(t testing.TB, done func() bool) {
 	t.Helper()
-	for range 5000 {
-		if done() {
-			return
-		}
-		time.Sleep(time.Millisecond)
-	}
-	t.Fatal("it did not come to that")
+	waitFor(t, "it comes to that", done)
 }
 
 // TestTimeoutOfAComputingInstance: the goroutine of Serve polls the guest, so somebody else has to look at the request's time.

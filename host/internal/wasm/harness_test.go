@@ -13,15 +13,14 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/patchbay-run/patchbay/host/internal/guesttest"
+	"github.com/patchbay-run/patchbay/host/internal/leaktest"
 	"github.com/patchbay-run/patchbay/host/internal/logtest"
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // kitchen is a pool of the guest in testdata/kitchen, with a fetch of the test's own.
 type kitchen struct {
@@ -122,7 +121,7 @@ func (k *kitchen) request(t testing.TB, target string, body wasm.Body) *wasm.Req
 	}
 	method, path, _ := strings.Cut(route, " ")
 	return &wasm.Request{
-		ID: "test", Route: i, Timeout: 10 * time.Second, Body: body, Streams: route != "GET /big",
+		ID: "test", Route: i, Timeout: time.Minute, Body: body, Streams: route != "GET /big",
 		Fields: []abi.Field{{Name: ":method", Value: method}, {Name: ":path", Value: path}, {Name: ":query", Value: query}},
 	}
 }

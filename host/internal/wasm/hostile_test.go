@@ -30,7 +30,6 @@ import (
 //	// want: cpu                its request fails with a CPUError
 //	// want: stack "text"       its request fails with a StackError that contains text
 //	// want: timeout            its request fails with ErrTimeout
-//	// cpu: 1m                  another limit than 100ms
 //	// memory: 8388608          another limit than 3 GiB
 type outcome struct {
 	what, text string
@@ -49,14 +48,12 @@ func readOutcome(t *testing.T, source string) outcome {
 	if want == nil {
 		t.Fatalf("%s does not say what must come of it", source)
 	}
-	o := outcome{what: string(want[1]), text: string(want[2]), cpu: 100 * time.Millisecond, memory: 3 << 30}
+	o := outcome{what: string(want[1]), text: string(want[2]), cpu: time.Minute, memory: 3 << 30}
+	if o.what == "cpu" {
+		o.cpu = 100 * time.Millisecond
+	}
 	if does := regexp.MustCompile(`^/\* (.*) \*/\n`).FindSubmatch(b); does != nil {
 		o.does = string(does[1])
-	}
-	if limit := regexp.MustCompile(`(?m)^// cpu: (.*)$`).FindSubmatch(b); limit != nil {
-		if o.cpu, err = time.ParseDuration(string(limit[1])); err != nil {
-			t.Fatal(err)
-		}
 	}
 	if limit := regexp.MustCompile(`(?m)^// memory: (.*)$`).FindSubmatch(b); limit != nil {
 		if o.memory, err = strconv.ParseInt(string(limit[1]), 10, 64); err != nil {
@@ -69,7 +66,7 @@ func readOutcome(t *testing.T, source string) outcome {
 // hostileOptions let a guest have 8 MiB and a cache with "k" under every key, and count what it logs.
 func hostileOptions(lines *countingLog) wasm.Options {
 	return wasm.Options{
-		Name: "hostile", Version: "1.0.0", Routes: []string{"GET /"}, Workers: 1, CPU: 100 * time.Millisecond, Memory: 8 << 20,
+		Name: "hostile", Version: "1.0.0", Routes: []string{"GET /"}, Workers: 1, CPU: time.Minute, Memory: 8 << 20,
 		InFlight: 8, Answer: 1 << 20, LogLines: 100, Log: slog.New(lines),
 		Quick: map[abi.OpCode]wasm.Quick{abi.OpCacheOnce: {Begin: func(in *wasm.Operation, _ func(*wasm.Reply, error)) (*wasm.Reply, wasm.Session, error) {
 			r := &wasm.Reply{Status: abi.CacheHit, Data: []byte("k")}
@@ -196,7 +193,7 @@ func serveHostile(t *testing.T, e *wasm.Engine, binary []byte, want outcome, lin
 	defer p.Close()
 	a := &answer{}
 	req := &wasm.Request{
-		ID: "hostile", Timeout: 20 * time.Second,
+		ID: "hostile", Timeout: 2 * time.Minute,
 		Fields: []abi.Field{{Name: ":method", Value: "GET"}, {Name: ":path", Value: "/"}, {Name: ":query"}},
 	}
 	if want.what == "timeout" {

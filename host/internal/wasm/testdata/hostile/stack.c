@@ -1,6 +1,5 @@
 /* Runs its own stack in linear memory down below zero. */
 // want: trap "out of bounds memory access"
-// cpu: 60s
 #include "hostile.h"
 
 __attribute__((noinline)) static int deeper(int n) {
