@@ -110,7 +110,10 @@ func (r *Request) Bytes(limit int64) ([]byte, error) {
 	var b []byte
 	var err error
 	if body, ok := r.Body.(*body); ok {
-		size, _ := strconv.ParseInt(r.Header.Get("content-length"), 10, 64)
+		size := int64(0)
+		if announced := r.Header.Get("content-length"); announced != "" { // to parse nothing costs an error
+			size, _ = strconv.ParseInt(announced, 10, 64)
+		}
 		b, err = body.all(limit, size)
 	} else if r.Body != nil {
 		b, err = readAll(r.Body, limit)
