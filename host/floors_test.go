@@ -51,16 +51,17 @@ func floors() map[string]int {
 const peers = "host/bench/peers"
 
 // guesttest compiles guests for tests, leaktest waits for their goroutines, logtest keeps what they log, otlptest takes the spans they
-// cause. They stand on no floor: only tests import them.
+// cause, pipetest connects without sockets. They stand on no floor: only tests import them.
 const (
 	guesttest = "host/internal/guesttest"
 	leaktest  = "host/internal/leaktest"
 	logtest   = "host/internal/logtest"
 	otlptest  = "host/internal/otlptest"
+	pipetest  = "host/internal/pipetest"
 )
 
 func forTests(folder string) bool {
-	return folder == guesttest || folder == leaktest || folder == logtest || folder == otlptest
+	return folder == guesttest || folder == leaktest || folder == logtest || folder == otlptest || folder == pipetest
 }
 
 func TestFloors(t *testing.T) {

@@ -2,7 +2,6 @@ package app_test
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -13,15 +12,7 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 )
 
-func TestMain(m *testing.M) {
-	leaktest.MainThen(m, func(code int) {
-		if err := warm.close(); err != nil { // servers that left plugins behind, too
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-		os.Exit(code)
-	})
-}
+func TestMain(m *testing.M) { leaktest.MainThen(m, warm.close) }
 
 // warm is the engine of most servers here, which keeps the plugins compiled: under the race detector that takes longer than most tests.
 var warm engine

@@ -3,6 +3,7 @@
 package leaktest
 
 import (
+	"fmt"
 	"os"
 	"time"
 
@@ -13,11 +14,19 @@ import (
 const patience = 30 * time.Second
 
 // Main runs the tests of a package, from its TestMain, and does not return.
-func Main(m goleak.TestingM) { MainThen(m, os.Exit) }
+func Main(m goleak.TestingM) { MainThen(m, func() error { return nil }) }
 
-// MainThen is Main with a last step that is given the exit code, and exits.
-func MainThen(m goleak.TestingM, last func(code int)) {
-	goleak.VerifyTestMain(patient{m, patience}, goleak.Cleanup(last))
+// MainThen is Main with a last step, such as to close what all tests share. Its error fails the tests.
+func MainThen(m goleak.TestingM, last func() error) { then(patient{m, patience}, last, os.Exit) }
+
+func then(p patient, last func() error, exit func(code int)) {
+	goleak.VerifyTestMain(p, goleak.Cleanup(func(code int) {
+		if err := last(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		exit(code)
+	}))
 }
 
 // patient runs the tests, and is done when no goroutine is left, or its patience is over.

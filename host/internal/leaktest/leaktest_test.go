@@ -1,10 +1,9 @@
 package leaktest
 
 import (
+	"errors"
 	"testing"
 	"time"
-
-	"go.uber.org/goleak"
 )
 
 // tests are such as leave a goroutine behind.
@@ -26,20 +25,22 @@ func TestMainThen(t *testing.T) {
 	defer close(stop)
 	for name, c := range map[string]struct {
 		tests tests
+		last  error
 		want  int
 	}{
-		"nothing":       {tests{}, 0},
-		"a late end":    {tests{leave: func() { time.Sleep(time.Second) }}, 0}, // goleak alone waits for half as long
-		"failed before": {tests{code: 2}, 2},
+		"nothing":       {tests{}, nil, 0},
+		"a late end":    {tests{leave: func() { time.Sleep(time.Second) }}, nil, 0}, // goleak alone waits for half as long
+		"failed before": {tests{code: 2}, nil, 2},
+		"failed last":   {tests{}, errors.New("it has not closed"), 1},
 	} {
 		got := -1
-		MainThen(c.tests, func(code int) { got = code })
+		then(patient{c.tests, patience}, func() error { return c.last }, func(code int) { got = code })
 		if got != c.want {
 			t.Errorf("%s: exit code %d, want %d", name, got, c.want)
 		}
 	}
 	got := -1
-	goleak.VerifyTestMain(patient{tests{leave: func() { <-stop }}, time.Millisecond}, goleak.Cleanup(func(code int) { got = code }))
+	then(patient{tests{leave: func() { <-stop }}, time.Millisecond}, func() error { return nil }, func(code int) { got = code })
 	if got != 1 {
 		t.Errorf("a goroutine stays: exit code %d, want 1", got)
 	}

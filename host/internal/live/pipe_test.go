@@ -12,13 +12,14 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/patchbay-run/patchbay/host/internal/live"
+	"github.com/patchbay-run/patchbay/host/internal/pipetest"
 )
 
 // bubble runs a hub in memory with a clock of its own, so that rates are exact.
 type bubble struct {
 	*live.Hub
 	t       *testing.T
-	ln      pipes
+	ln      *pipetest.Listener
 	clients []*websocket.Conn
 }
 
@@ -31,7 +32,7 @@ func inBubble(t *testing.T, o live.Options, test func(b *bubble)) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- h.Run(ctx) }()
-		b := &bubble{Hub: h, t: t, ln: pipes{make(chan net.Conn), make(chan struct{})}}
+		b := &bubble{Hub: h, t: t, ln: pipetest.New()}
 		mux := http.NewServeMux()
 		mux.Handle("/", h.Public())
 		mux.Handle("/private", h.Private())
@@ -79,11 +80,7 @@ func (b *bubble) dial(path string) (*websocket.Conn, <-chan arrived) {
 // mute connects and reads nothing.
 func (b *bubble) mute(path string) *websocket.Conn {
 	b.t.Helper()
-	dialer := websocket.Dialer{NetDial: func(string, string) (net.Conn, error) {
-		ours, theirs := net.Pipe()
-		b.ln.conns <- theirs
-		return ours, nil
-	}}
+	dialer := websocket.Dialer{NetDial: func(string, string) (net.Conn, error) { return b.ln.Dial() }}
 	c, _, err := dialer.Dial("ws://feed/"+strings.TrimPrefix(path, "/"), nil)
 	if err != nil {
 		b.t.Fatal(err)

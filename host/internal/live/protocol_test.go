@@ -16,6 +16,7 @@ import (
 
 	"github.com/patchbay-run/patchbay/host/internal/config"
 	"github.com/patchbay-run/patchbay/host/internal/live"
+	"github.com/patchbay-run/patchbay/host/internal/pipetest"
 )
 
 // With a clock of its own: who answers pings stays for hours, who does not is dropped after two.
@@ -28,15 +29,11 @@ func TestPings(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- h.Run(ctx) }()
-		ln := pipes{make(chan net.Conn), make(chan struct{})}
+		ln := pipetest.New()
 		srv := &http.Server{Handler: h.Public()}
 		go func() { _ = srv.Serve(ln) }()
 		synctest.Wait()
-		dialer := websocket.Dialer{NetDial: func(string, string) (net.Conn, error) {
-			ours, theirs := net.Pipe()
-			ln.conns <- theirs
-			return ours, nil
-		}}
+		dialer := websocket.Dialer{NetDial: func(string, string) (net.Conn, error) { return ln.Dial() }}
 		// A pipe has no buffer, so that both must read; one keeps its pongs to itself.
 		dial := func(answers bool) {
 			c, _, err := dialer.Dial("ws://feed/", nil)
@@ -71,28 +68,6 @@ func TestPings(t *testing.T) {
 		_ = srv.Close()
 	})
 }
-
-// pipes is a listener in memory.
-type pipes struct {
-	conns chan net.Conn
-	done  chan struct{}
-}
-
-func (p pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p pipes) Close() error {
-	close(p.done)
-	return nil
-}
-
-func (p pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
 
 func TestTheNumberOfClientsIsBounded(t *testing.T) {
 	f := start(t, live.Options{Config: config.Live{MaxClients: 2}})

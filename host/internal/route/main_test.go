@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -29,15 +28,7 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/wasm"
 )
 
-func TestMain(m *testing.M) {
-	leaktest.MainThen(m, func(code int) {
-		if err := warm.close(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-		os.Exit(code)
-	})
-}
+func TestMain(m *testing.M) { leaktest.MainThen(m, warm.close) }
 
 // warm is the engine of all tests, which keeps the guest compiled: under the race detector that takes longer than most of them.
 var warm engine

@@ -12,15 +12,16 @@ import (
 	"time"
 
 	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/pipetest"
 	"github.com/patchbay-run/patchbay/host/internal/server"
 )
 
 // bubble serves handler in memory with a clock of its own, so that time-outs are exact.
 func bubble(t *testing.T, c config.Server, handler http.HandlerFunc, test func(t *testing.T, c *client)) {
 	synctest.Test(t, func(t *testing.T) {
-		ln := newPipes()
+		ln := pipetest.New()
 		end := serve(t, server.Options{Config: c, Handler: handler}, ln)
-		conn, err := ln.dial()
+		conn, err := ln.Dial()
 		if err != nil {
 			t.Fatal(err)
 		}

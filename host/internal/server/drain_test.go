@@ -15,24 +15,25 @@ import (
 	"time"
 
 	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/pipetest"
 	"github.com/patchbay-run/patchbay/host/internal/server"
 )
 
-// begin serves hello from pipes; ended gives what Serve returned.
-func begin(t *testing.T, c config.Server) (s *server.Server, ln *pipes, ended chan error) {
+// begin serves hello from memory; ended gives what Serve returned.
+func begin(t *testing.T, c config.Server) (s *server.Server, ln *pipetest.Listener, ended chan error) {
 	t.Helper()
 	s, err := server.New(server.Options{Config: c, Handler: http.HandlerFunc(hello)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln, ended = newPipes(), make(chan error, 1)
+	ln, ended = pipetest.New(), make(chan error, 1)
 	go func() { ended <- s.Serve(context.Background(), ln) }()
 	return s, ln, ended
 }
 
-func (p *pipes) client(t *testing.T) *client {
+func dialPipe(t *testing.T, ln *pipetest.Listener) *client {
 	t.Helper()
-	conn, err := p.dial()
+	conn, err := ln.Dial()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,7 @@ func (c *client) last() {
 func TestDrainAnswersConnectionsThatWereIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, ln, ended := begin(t, settings())
-		kept, fresh, silent := ln.client(t), ln.client(t), ln.client(t)
+		kept, fresh, silent := dialPipe(t, ln), dialPipe(t, ln), dialPipe(t, ln)
 		kept.send(getRequest)
 		if resp, _ := kept.answer(); resp.Close {
 			t.Fatal("the first answer ends the connection")
@@ -64,7 +65,7 @@ func TestDrainAnswersConnectionsThatWereIdle(t *testing.T) {
 		start := time.Now()
 		s.Drain(server.Drain{Idle: 5 * time.Second, Requests: time.Minute})
 		synctest.Wait()
-		if _, err := ln.dial(); !errors.Is(err, net.ErrClosed) {
+		if _, err := ln.Dial(); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("a new connection: %v", err)
 		}
 		time.Sleep(4 * time.Second)
@@ -94,9 +95,9 @@ func TestDrainGivesConnectionsTheirIdleTimeWhenTheyAreIdle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ln, ended := newPipes(), make(chan error, 1)
+		ln, ended := pipetest.New(), make(chan error, 1)
 		go func() { ended <- s.Serve(context.Background(), ln) }()
-		c, silent := ln.client(t), ln.client(t)
+		c, silent := dialPipe(t, ln), dialPipe(t, ln)
 		var bodies []io.Reader
 		for _, c := range []*client{c, silent} {
 			c.send(getRequest)
@@ -131,7 +132,7 @@ func TestDrainGivesConnectionsTheirIdleTimeWhenTheyAreIdle(t *testing.T) {
 func TestDrainEndsWithTheLastConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, ln, ended := begin(t, settings())
-		c := ln.client(t)
+		c := dialPipe(t, ln)
 		synctest.Wait()
 		start := time.Now()
 		s.Drain(server.Drain{Idle: time.Hour, Requests: time.Hour})
@@ -156,9 +157,9 @@ func TestALaterDrainOnlyBringsTheEndNearer(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				ln, ended := newPipes(), make(chan error, 1)
+				ln, ended := pipetest.New(), make(chan error, 1)
 				go func() { ended <- s.Serve(context.Background(), ln) }()
-				busy, silent := ln.client(t), ln.client(t)
+				busy, silent := dialPipe(t, ln), dialPipe(t, ln)
 				busy.send(getRequest)
 				synctest.Wait()
 				start := time.Now()
@@ -183,14 +184,14 @@ func TestALaterDrainOnlyBringsTheEndNearer(t *testing.T) {
 func TestLastAnswersLetsNewConnectionsIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, ln, ended := begin(t, settings())
-		kept := ln.client(t)
+		kept := dialPipe(t, ln)
 		kept.send(getRequest)
 		if resp, _ := kept.answer(); resp.Close {
 			t.Fatal("the first answer ends the connection")
 		}
 		s.LastAnswers()
 		for range 3 {
-			ln.client(t).last()
+			dialPipe(t, ln).last()
 		}
 		time.Sleep(time.Minute - time.Second) // idle_timeout is a minute
 		kept.last()
@@ -210,7 +211,7 @@ func TestLastAnswersOfHTTP2(t *testing.T) {
 		c.TLS = cert
 		s, ln, ended := begin(t, c)
 		dials := 0
-		client := transport(t, pool, true, func() (net.Conn, error) { dials++; return ln.dial() })
+		client := transport(t, pool, true, func() (net.Conn, error) { dials++; return ln.Dial() })
 		get := func() {
 			t.Helper()
 			resp, err := client.Get("https://localhost/")
@@ -250,7 +251,7 @@ func TestIdleHTTP2IsToldOfTheStop(t *testing.T) {
 			c := settings()
 			c.TLS = cert
 			s, ln, ended := begin(t, c)
-			conn := tls.Client(must(ln.dial()), &tls.Config{RootCAs: pool, ServerName: "localhost", NextProtos: []string{"h2"}})
+			conn := tls.Client(must(ln.Dial()), &tls.Config{RootCAs: pool, ServerName: "localhost", NextProtos: []string{"h2"}})
 			defer conn.Close()
 			const settings = "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 			if _, err := io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"+settings); err != nil {
@@ -289,7 +290,7 @@ func TestDrainFinishesHandshakes(t *testing.T) {
 		c := settings()
 		c.TLS, c.ReadHeaderTimeout = cert, 5*time.Second
 		s, ln, ended := begin(t, c)
-		early, mute := must(ln.dial()), must(ln.dial())
+		early, mute := must(ln.Dial()), must(ln.Dial())
 		defer mute.Close()
 		synctest.Wait()
 		s.Drain(server.Drain{Idle: 5 * time.Second, Requests: time.Minute})

@@ -35,11 +35,11 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 		}
 		var idle [4]*client
 		for i := range 3 {
-			idle[i] = ln.client(t)
+			idle[i] = dialPipe(t, ln)
 			ask(idle[i])
 		}
 		ask(idle[0]) // the first becomes the one that was idle last
-		idle[3] = ln.client(t)
+		idle[3] = dialPipe(t, ln)
 		ask(idle[3])
 		idle[1].closed()
 		for _, i := range []int{0, 2, 3} {

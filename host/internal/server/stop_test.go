@@ -10,12 +10,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/patchbay-run/patchbay/host/internal/pipetest"
 	"github.com/patchbay-run/patchbay/host/internal/server"
 )
 
 func TestStopWaitsForRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ln, begun := newPipes(), make(chan struct{})
+		ln, begun := pipetest.New(), make(chan struct{})
 		end := serve(t, server.Options{Config: settings(), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			close(begun)
 			time.Sleep(5 * time.Second)
@@ -26,7 +27,7 @@ func TestStopWaitsForRequests(t *testing.T) {
 		})}, ln)
 		var conns []*client
 		for range 3 { // one busy, two silent, which must not delay the stop
-			conn, err := ln.dial()
+			conn, err := ln.Dial()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -45,7 +46,7 @@ func TestStopWaitsForRequests(t *testing.T) {
 		if took := time.Since(start); took > 6*time.Second {
 			t.Errorf("stopped after %v", took)
 		}
-		if _, err := ln.dial(); !errors.Is(err, net.ErrClosed) {
+		if _, err := ln.Dial(); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("dial after the stop: %v", err)
 		}
 	})
@@ -75,12 +76,12 @@ func TestStopCutsOffWhatOutlastsTheDrain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				ln, begun := newPipes(), make(chan struct{})
+				ln, begun := pipetest.New(), make(chan struct{})
 				end := serve(t, server.Options{Config: settings(), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					close(begun)
 					handler(w, r)
 				})}, ln)
-				conn, err := ln.dial()
+				conn, err := ln.Dial()
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/pipetest"
 	"github.com/patchbay-run/patchbay/host/internal/server"
 )
 
@@ -162,7 +163,7 @@ func TestHTTP2StreamsLiveOnAndAreCut(t *testing.T) {
 	c.TLS, pool = certificate(t)
 	big := strings.Repeat("x", 8<<20)
 	synctest.Test(t, func(t *testing.T) {
-		ln := newPipes()
+		ln := pipetest.New()
 		cut := make(chan error, 1)
 		end := serve(t, server.Options{Config: c, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			switch r.URL.Path {
@@ -188,7 +189,7 @@ func TestHTTP2StreamsLiveOnAndAreCut(t *testing.T) {
 				cut <- err
 			}
 		})}, ln)
-		cl := transport(t, pool, true, ln.dial)
+		cl := transport(t, pool, true, ln.Dial)
 
 		slow, w := io.Pipe()
 		go func() {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/patchbay-run/patchbay/host/internal/config"
+	"github.com/patchbay-run/patchbay/host/internal/pipetest"
 	"github.com/patchbay-run/patchbay/host/internal/upstream"
 )
 
@@ -17,39 +18,33 @@ import (
 // takes exactly as long as its server sleeps.
 type memory struct {
 	mu        sync.Mutex
-	listening map[string]*pipes
+	listening map[string]*pipetest.Listener
 }
 
 func inBubble(t *testing.T, test func(t *testing.T, m *memory)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		t.Cleanup(func() { time.Sleep(time.Minute) }) // after all others: handlers that sleep come to their end
-		test(t, &memory{listening: map[string]*pipes{}})
+		test(t, &memory{listening: map[string]*pipetest.Listener{}})
 	})
 }
 
 func (m *memory) listen(addr string) (net.Listener, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
-	m.listening[addr] = p
-	return p, nil
+	l := pipetest.New()
+	m.listening[addr] = l
+	return l, nil
 }
 
 func (m *memory) dial(addr string) (net.Conn, error) {
 	m.mu.Lock()
-	p := m.listening[addr]
+	l := m.listening[addr]
 	m.mu.Unlock()
-	if p == nil {
+	if l == nil {
 		return nil, errors.New("nobody listens")
 	}
-	ours, theirs := net.Pipe()
-	select {
-	case p.conns <- theirs:
-		return ours, nil
-	case <-p.done:
-		return nil, errors.New("nobody listens any more")
-	}
+	return l.Dial()
 }
 
 // backends is the function of this name, at addresses that are always the same.
@@ -85,26 +80,3 @@ func (m *memory) pool(t *testing.T, change func(*config.Client)) *upstream.Pool 
 	p.Dial(m.dial)
 	return p
 }
-
-// pipes listens for the ends of pipes.
-type pipes struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	p.once.Do(func() { close(p.done) })
-	return nil
-}
-
-func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
