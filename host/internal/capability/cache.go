@@ -22,8 +22,8 @@ func newCache(h *Host, p Plugin, t *Table) {
 		k.space = c.Space(p.Name, int64(p.Grant.Cache))
 	}
 	t.Quick[abi.OpCacheGet] = wasm.Quick{Begin: k.get}
-	t.Quick[abi.OpCachePut] = wasm.Quick{Do: k.put}
-	t.Quick[abi.OpCacheOnce] = wasm.Quick{Begin: k.once}
+	t.Quick[abi.OpCachePut] = wasm.Quick{Do: k.put, Headers: true}
+	t.Quick[abi.OpCacheOnce] = wasm.Quick{Begin: k.once, Headers: true}
 	t.Quick[abi.OpCacheDelete] = wasm.Quick{Do: k.remove}
 }
 
@@ -195,17 +195,9 @@ func value(in *wasm.Operation) cache.Value {
 	return v
 }
 
-// fieldsOf reads the fields that value has kept.
-func fieldsOf(head []byte) []abi.Field {
-	if len(head) == 0 {
-		return nil
-	}
-	fields, _ := abi.ParseBlock(head) // it was made by AppendBlock
-	return fields
-}
-
 func reply(r cache.Result) *wasm.Reply {
-	out := &wasm.Reply{Data: r.Data, Fields: fieldsOf(r.Head), Arg: uint32(min(r.Age.Milliseconds(), 1<<32-1))}
+	fields, _ := abi.ParseBlock(r.Head) // value has made it
+	out := &wasm.Reply{Data: r.Data, Fields: fields, Arg: uint32(min(r.Age.Milliseconds(), 1<<32-1))}
 	switch r.State {
 	case cache.Hit:
 		out.Status = abi.CacheHit

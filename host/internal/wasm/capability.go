@@ -60,6 +60,8 @@ type Quick struct {
 	Begin func(in *Operation, later func(*Reply, error)) (*Reply, Session, error)
 	// Do does it at once. With an id it is meant for that operation, and goes to its Session instead.
 	Do func(in *Operation) error
+	// Headers says that its fields are to stand in an answer: they are refused where they cannot.
+	Headers bool
 }
 
 // Session is the capability's side of an operation that goes on.

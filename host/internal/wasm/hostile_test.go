@@ -74,7 +74,7 @@ func hostileOptions(lines *countingLog) wasm.Options {
 				r.Answer = abi.AppendCached(in.Fields, nil, 0, "hit")
 			}
 			return r, nil, nil
-		}}},
+		}, Headers: true}},
 	}
 }
 

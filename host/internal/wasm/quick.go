@@ -12,7 +12,7 @@ import (
 // quick hands an operation to a capability that never blocks. It runs within a poll.
 func (w *worker) quick(o *abi.Op, q Quick, block, body []byte, name string) abi.Code {
 	fields, err := abi.ParseBlock(block)
-	if err != nil || len(body) > abi.MaxFetchBody || !validHeaders(fields) {
+	if err != nil || len(body) > abi.MaxFetchBody || q.Headers && !validHeaders(fields) {
 		return abi.Invalid
 	}
 	in := &Operation{Code: o.Code, Fields: fields, Name: name, Flags: o.Flags, Arg: o.Arg, Arg64: o.Arg64, Alone: w.fresh}

@@ -2,6 +2,7 @@ package abi
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -10,7 +11,7 @@ import (
 func AppendCached(headers, kept []Field, since time.Duration, state string) []Field {
 	age := uint64(max(since, 0) / time.Second)
 	for _, f := range kept {
-		if f.Name != "age" {
+		if !strings.EqualFold(f.Name, "age") {
 			headers = append(headers, f)
 		} else if before, err := strconv.ParseUint(f.Value, 10, 32); err == nil {
 			age += before

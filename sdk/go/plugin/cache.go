@@ -258,10 +258,10 @@ func (rt *runtime) blankOp() *operation {
 	rt.mu.Lock()
 	defer rt.mu.Unlock()
 	op := rt.unused
+	rt.unused = nil
 	if op == nil {
-		return &operation{}
+		op = &operation{}
 	}
-	rt.unused, *op = nil, operation{}
 	return op
 }
 
@@ -286,7 +286,8 @@ func (op *operation) askFor(code abi.OpCode, key string, flags uint16, lead time
 		return false, nil
 	case abi.Answered:
 		op.detach()
-		rt.unused = op // nobody else knows of it
+		*op = operation{} // nobody else knows of it
+		rt.unused = op
 		w.stage = ended
 		return true, nil
 	default:

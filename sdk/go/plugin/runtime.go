@@ -47,7 +47,7 @@ type runtime struct {
 	block    []byte      // scratch, too
 	pool     [][]byte    // empty buffers for answers
 	blanks   [][]abi.Field
-	unused   *operation // one that came to nothing, to be used again; nil is none
+	unused   *operation // an empty one, to be used again; nil is none
 	runners
 }
 
