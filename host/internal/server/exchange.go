@@ -121,19 +121,10 @@ func (x *exchange) EnableFullDuplex() error {
 // Unwrap lets http.ResponseController reach net/http's writer.
 func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
-// arm sets the deadline of a write. On an HTTP/1 connection it is set anew when a sixteenth of it has passed, and for as much longer: setting
-// one costs about as much as a small answer.
+// arm sets the deadline of a write.
 func (x *exchange) arm() {
-	switch {
-	case x.timeout <= 0:
-	case x.timers || x.conn == nil:
+	if x.timeout > 0 {
 		_ = x.ctl.SetWriteDeadline(time.Now().Add(x.timeout))
-	default:
-		now, slack := time.Now(), x.timeout/16
-		if now.Sub(x.conn.armed) > slack {
-			x.conn.armed = now
-			_ = x.ctl.SetWriteDeadline(now.Add(x.timeout + slack))
-		}
 	}
 }
 

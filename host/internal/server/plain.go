@@ -28,7 +28,6 @@ type plainConn struct {
 	tell      func(status int) (id string)
 	answering atomic.Bool // from a handler's start until its answer is out, and for ever once hijacked
 	linger    atomic.Bool // the client may still be sending when this is closed
-	armed     time.Time   // when the write deadline was set; only the serving goroutine knows
 	refused   bool        // only the serving goroutine writes while nothing is answering
 }
 
