@@ -20,11 +20,13 @@ const writeChunk = 16 << 10
 // HTTP/1 deadlines belong to the connection and matter only while something reads or writes, so
 // they are left to expire. An HTTP/2 deadline is a timer that resets the stream when it fires, so
 // it is taken back after each step.
+//
+// All of it is one allocation.
 type exchange struct {
 	http.ResponseWriter
-	ctl      *http.ResponseController
-	conn     *plainConn // nil with HTTP/2
-	body     *body
+	ctl      http.ResponseController // of ResponseWriter
+	conn     *plainConn              // nil with HTTP/2
+	body     body
 	timeout  time.Duration // of a write; 0 is none
 	timers   bool          // deadlines are HTTP/2's
 	wrote    bool          // a final status is out
@@ -35,13 +37,13 @@ type exchange struct {
 func newExchange(w http.ResponseWriter, r *http.Request, conn *plainConn, c config.Server, last *atomic.Bool) *exchange {
 	x := &exchange{
 		ResponseWriter: w,
-		ctl:            http.NewResponseController(w),
+		ctl:            *http.NewResponseController(w),
 		conn:           conn,
 		timeout:        c.WriteTimeout,
 		timers:         r.ProtoMajor == 2,
 		last:           last,
 	}
-	x.body = newBody(w, r, x.ctl, c)
+	x.body.begin(w, r, &x.ctl, c)
 	return x
 }
 
