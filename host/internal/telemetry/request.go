@@ -23,25 +23,10 @@ const unmatched = "unmatched"
 
 type contextKey struct{}
 
-// within is the context of a tracked request.
-type within struct {
-	context.Context
-	rec *record
-}
-
-// Value implements context.Context.
-func (c *within) Value(key any) any {
-	if key == (contextKey{}) {
-		return c.rec
-	}
-	return c.Context.Value(key)
-}
-
-// record is what is known of one request while it runs. It is also the writer and the context that its handler gets, so
+// record is what is known of one request while it runs. It is also the writer its handler gets, so
 // that a request costs one allocation.
 type record struct {
 	writer
-	ctx     within
 	tracker *Tracker
 	request *http.Request // as it came
 	start   time.Duration

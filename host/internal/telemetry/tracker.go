@@ -78,13 +78,13 @@ func (t *Tracker) Track(next http.Handler) http.Handler {
 		rec.ResponseWriter, rec.of = w, rec
 		rec.ids[0] = rec.id
 		w.Header()[RequestIDHeader] = rec.ids[:]
-		rec.ctx = within{r.Context(), rec}
+		ctx := context.WithValue(r.Context(), contextKey{}, rec)
 
 		rec.start = t.uptime()
 		t.flow.begin(rec.start)
 		returned := false
-		defer func() { rec.finish(&rec.ctx, returned) }()
-		inner := r.WithContext(&rec.ctx)
+		defer func() { rec.finish(ctx, returned) }()
+		inner := r.WithContext(ctx)
 		if r.Body != nil && r.Body != http.NoBody {
 			rec.body.ReadCloser, inner.Body = r.Body, &rec.body
 		}
