@@ -7,8 +7,12 @@ import (
 	"time"
 )
 
-// patience is how long it may take until a client that has left is noticed.
-const patience = 50 * time.Millisecond
+const (
+	// patience is how long it may take until a client that has left is noticed.
+	patience = 50 * time.Millisecond
+	// longAgo is later than the deadline with which net/http breaks a read off, which needs no look at the clock: in seconds, in 1973.
+	longAgo = 100_000_000
+)
 
 // deadline is that of one direction of a connection. net/http and we set some eight of them for each request, most of which nothing waits for,
 // and each costs a part of a small answer. So what is asked for is kept, and the connection is told when it would wait for too long. One
@@ -87,7 +91,8 @@ func (d *deadline) follow() {
 	_ = d.pass()
 }
 
-// wait returns after a while, or when there is a deadline or the connection was closed. It says whether that deadline is over.
+// wait returns after a while, or when there is a deadline or the connection was closed. It says whether that deadline is long over.
+// One waits at a time.
 func (d *deadline) wait(long time.Duration) (over bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -104,7 +109,7 @@ func (d *deadline) wait(long time.Duration) (over bool) {
 		d.timer.Stop()
 		d.mu.Lock()
 	}
-	return !d.asked.IsZero() && !d.asked.After(time.Now())
+	return !d.asked.IsZero() && d.asked.Unix() < longAgo
 }
 
 // release ends a wait.
