@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync/atomic"
 
 	"github.com/patchbay-run/patchbay/host/internal/plugin"
@@ -44,23 +45,35 @@ type endpoint struct {
 	pattern    string
 	params     []string
 	streams    bool
-	headers    map[string]bool // granted beyond the harmless ones, as net/http spells them
-	nosniff    []string        // the value of a header of all answers, which nobody changes in place
+	headers    map[string]bool   // granted beyond the harmless ones, as net/http spells them
+	passed     map[string]string // request headers that the plugin sees: as net/http spells them, and as guests do
+	nosniff    []string          // the value of a header of all answers, which nobody changes in place
 }
 
 func newEndpoint(h *Handler, g *plugin.Generation, index int) *endpoint {
 	route := g.Manifest.Routes[index]
 	e := &endpoint{
 		handler: h, generation: g, index: index, pattern: route.String(),
-		params: params(route.Path), streams: route.Streams, headers: map[string]bool{}, nosniff: []string{"nosniff"},
+		params: params(route.Path), streams: route.Streams, headers: map[string]bool{}, passed: map[string]string{}, nosniff: []string{"nosniff"},
 	}
 	for _, name := range g.Config.Grant.Headers {
 		e.headers[http.CanonicalHeaderKey(name)] = true
+		e.passed[http.CanonicalHeaderKey(name)] = strings.ToLower(name)
+	}
+	for _, name := range harmless() {
+		e.passed[name] = strings.ToLower(name)
 	}
 	return e
 }
 
 type swapsKey struct{}
+
+// turn is one request and its answer, as the engine sees them. It is one allocation.
+type turn struct {
+	request wasm.Request
+	body    body
+	sink    sink
+}
 
 // ServeHTTP has the plugin answer.
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -74,7 +87,7 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.handler.fail(w, r, e.generation.Config.Name, err)
 		return
 	}
-	req := &wasm.Request{
+	t := &turn{request: wasm.Request{
 		ID:          telemetry.RequestID(r.Context()),
 		Route:       e.index,
 		Fields:      fields,
@@ -82,12 +95,12 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Valid:       telemetry.Valid(r.Context()),
 		Streams:     e.streams,
 		ErrorEvents: r.Header.Get("X-Stream-Events") == "1",
-	}
+	}, sink: sink{w: w, endpoint: e, head: r.Method == http.MethodHead}}
 	if r.Body != nil && r.ContentLength != 0 {
-		req.Body = &body{request: r, ctl: http.NewResponseController(w)}
+		t.body.request, t.body.ctl = r, *http.NewResponseController(w)
+		t.request.Body = &t.body
 	}
-	out := &sink{w: w, endpoint: e, head: r.Method == http.MethodHead}
-	err = g.Serve(ctx, req, out)
+	err = g.Serve(ctx, &t.request, &t.sink)
 	endSpan(span, err)
 	switch {
 	case err == nil:

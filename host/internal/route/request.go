@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,16 +21,14 @@ func contextWithSwaps(ctx context.Context, n int) context.Context {
 	return context.WithValue(ctx, swapsKey{}, n)
 }
 
-// harmless says whether a request header reaches every plugin. Whatever tells who the client is, or comes from a
+// harmless are the request headers that reach every plugin. Whatever tells who the client is, or comes from a
 // proxy, needs a grant.
-func harmless(name string) bool {
-	switch name {
-	case "Accept", "Accept-Language", "Accept-Encoding", "Cache-Control", "Content-Type", "Content-Encoding", "Content-Length",
+func harmless() []string {
+	return []string{
+		"Accept", "Accept-Language", "Accept-Encoding", "Cache-Control", "Content-Type", "Content-Encoding", "Content-Length",
 		"If-Match", "If-Modified-Since", "If-None-Match", "If-Unmodified-Since", "Last-Event-Id", "Origin", "Pragma", "Range",
-		"Traceparent", "Tracestate", "User-Agent", "X-Request-Id", "X-Stream-Events":
-		return true
+		"Traceparent", "Tracestate", "User-Agent", "X-Request-Id", "X-Stream-Events",
 	}
-	return false
 }
 
 // fields describes a request to the guest; sdk/ABI.md, section 7.
@@ -60,10 +57,10 @@ func (e *endpoint) fields(ctx context.Context, r *http.Request) ([]abi.Field, er
 		fields = append(fields, abi.Field{Name: "tracestate", Value: traced.State})
 	}
 	for name, values := range r.Header {
-		if !harmless(name) && !e.headers[name] || traced.Parent != "" && (name == "Traceparent" || name == "Tracestate") {
+		lower, ok := e.passed[name]
+		if !ok || traced.Parent != "" && (name == "Traceparent" || name == "Tracestate") {
 			continue
 		}
-		lower := strings.ToLower(name)
 		for _, v := range values {
 			fields = append(fields, abi.Field{Name: lower, Value: v})
 		}
@@ -77,11 +74,12 @@ func (e *endpoint) fields(ctx context.Context, r *http.Request) ([]abi.Field, er
 // body is a request's body for the engine. The server in front of it bounds it and its waits.
 type body struct {
 	request *http.Request
-	ctl     *http.ResponseController
+	ctl     http.ResponseController
 
-	mu     sync.Mutex    // guards what follows; not held while reading
-	read   chan struct{} // closed when the Read that is under way is back; nil is none
-	closed bool
+	mu      sync.Mutex // guards what follows; not held while reading
+	reading bool
+	closed  bool
+	back    chan struct{} // closed when the Read that is under way at Close is back
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -90,13 +88,15 @@ func (b *body) Read(p []byte) (int, error) {
 		b.mu.Unlock()
 		return 0, http.ErrBodyReadAfterClose
 	}
-	back := make(chan struct{})
-	b.read = back
+	b.reading = true
 	b.mu.Unlock()
 	n, err := b.request.Body.Read(p)
 	b.mu.Lock()
-	b.read = nil
-	close(back)
+	b.reading = false
+	if b.back != nil {
+		close(b.back)
+		b.back = nil
+	}
 	b.mu.Unlock()
 	return n, bodyError(err)
 }
@@ -124,7 +124,10 @@ func (b *body) Duplex() { _ = b.ctl.EnableFullDuplex() }
 func (b *body) Close() error {
 	b.mu.Lock()
 	b.closed = true
-	back := b.read
+	if b.reading && b.back == nil {
+		b.back = make(chan struct{})
+	}
+	back := b.back
 	b.mu.Unlock()
 	for back != nil {
 		_ = b.ctl.SetReadDeadline(time.Now())

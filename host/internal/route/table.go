@@ -79,7 +79,10 @@ func pattern(route string) string {
 }
 
 // entry tells what was put into the table from what ServeMux answers by itself.
-type entry struct{ http.Handler }
+type entry struct {
+	http.Handler
+	fixed bool // its pattern has no parameters
+}
 
 func (t *Table) handle(pattern string, handler http.Handler) (err error) {
 	defer func() {
@@ -87,7 +90,7 @@ func (t *Table) handle(pattern string, handler http.Handler) (err error) {
 			err = errors.New(registered().ReplaceAllString(fmt.Sprint(v), ""))
 		}
 	}()
-	t.mux.Handle(pattern, entry{handler})
+	t.mux.Handle(pattern, entry{handler, len(params(pattern)) == 0})
 	return nil
 }
 
@@ -97,9 +100,14 @@ func registered() *regexp.Regexp { return regexp.MustCompile(` \(registered at [
 // ServeHTTP answers by the table, with 404 and 405 in the API's own shape. A path that is not clean is nobody's: ServeMux would
 // redirect it.
 func (t *Table) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	handler, _ := t.mux.Handler(r)
-	if _, ok := handler.(entry); ok {
-		t.mux.ServeHTTP(w, r)
+	handler, pattern := t.mux.Handler(r)
+	if e, ok := handler.(entry); ok {
+		if !e.fixed {
+			t.mux.ServeHTTP(w, r) // reads the parameters
+			return
+		}
+		r.Pattern = pattern
+		e.ServeHTTP(w, r)
 		return
 	}
 	// ServeMux knows best which of the two it is, and which methods there are.

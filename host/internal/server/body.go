@@ -36,9 +36,10 @@ type body struct {
 	err     error // what ended the body; io.EOF is the good end
 }
 
-func newBody(w http.ResponseWriter, r *http.Request, ctl *http.ResponseController, c config.Server) *body {
-	b := &body{src: r.Body, ctl: ctl, timeout: c.ReadTimeout, timers: r.ProtoMajor == 2,
-		expects: r.Header.Get("Expect") != "", rest: r.ContentLength}
+// begin makes an empty body that of r.
+func (b *body) begin(w http.ResponseWriter, r *http.Request, ctl *http.ResponseController, c config.Server) {
+	b.src, b.ctl, b.timeout, b.timers = r.Body, ctl, c.ReadTimeout, r.ProtoMajor == 2
+	b.expects, b.rest = r.Header.Get("Expect") != "", r.ContentLength
 	switch limit := int64(c.MaxBody); {
 	case r.Body == nil || r.Body == http.NoBody:
 		b.src, b.err = http.NoBody, io.EOF
@@ -49,7 +50,6 @@ func newBody(w http.ResponseWriter, r *http.Request, ctl *http.ResponseControlle
 		// It marks the connection through net/http's own writer.
 		b.src = http.MaxBytesReader(w, r.Body, limit)
 	}
-	return b
 }
 
 // Read fails with os.ErrDeadlineExceeded when the client sends nothing for the read time-out, with

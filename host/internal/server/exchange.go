@@ -20,11 +20,13 @@ const writeChunk = 16 << 10
 // HTTP/1 deadlines belong to the connection and matter only while something reads or writes, so
 // they are left to expire. An HTTP/2 deadline is a timer that resets the stream when it fires, so
 // it is taken back after each step.
+//
+// All of it is one allocation.
 type exchange struct {
 	http.ResponseWriter
-	ctl      *http.ResponseController
-	conn     *plainConn // nil with HTTP/2
-	body     *body
+	ctl      http.ResponseController // of ResponseWriter
+	conn     *plainConn              // nil with HTTP/2
+	body     body
 	timeout  time.Duration // of a write; 0 is none
 	timers   bool          // deadlines are HTTP/2's
 	wrote    bool          // a final status is out
@@ -35,13 +37,13 @@ type exchange struct {
 func newExchange(w http.ResponseWriter, r *http.Request, conn *plainConn, c config.Server, last *atomic.Bool) *exchange {
 	x := &exchange{
 		ResponseWriter: w,
-		ctl:            http.NewResponseController(w),
+		ctl:            *http.NewResponseController(w),
 		conn:           conn,
 		timeout:        c.WriteTimeout,
 		timers:         r.ProtoMajor == 2,
 		last:           last,
 	}
-	x.body = newBody(w, r, x.ctl, c)
+	x.body.begin(w, r, &x.ctl, c)
 	return x
 }
 
@@ -121,19 +123,10 @@ func (x *exchange) EnableFullDuplex() error {
 // Unwrap lets http.ResponseController reach net/http's writer.
 func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
-// arm sets the deadline of a write. On an HTTP/1 connection it is set anew when a sixteenth of it has passed, and for as much longer: setting
-// one costs about as much as a small answer.
+// arm sets the deadline of a write.
 func (x *exchange) arm() {
-	switch {
-	case x.timeout <= 0:
-	case x.timers || x.conn == nil:
+	if x.timeout > 0 {
 		_ = x.ctl.SetWriteDeadline(time.Now().Add(x.timeout))
-	default:
-		now, slack := time.Now(), x.timeout/16
-		if now.Sub(x.conn.armed) > slack {
-			x.conn.armed = now
-			_ = x.ctl.SetWriteDeadline(now.Add(x.timeout + slack))
-		}
 	}
 }
 

@@ -34,13 +34,14 @@ type gate struct {
 // conn is an accepted connection; closing it makes room.
 type conn struct {
 	net.Conn
-	gate  *gate
-	once  sync.Once
-	err   error
-	place *list.Element // in gate.idle; guarded by gate.mu
-	given bool          // it was hijacked; guarded by gate.mu
-	known bool          // whether it speaks HTTP/2; it and h2 are onState's, which net/http calls one at a time
-	h2    atomic.Bool
+	gate             *gate
+	reading, writing deadline
+	once             sync.Once
+	err              error
+	place            *list.Element // in gate.idle; guarded by gate.mu
+	given            bool          // it was hijacked; guarded by gate.mu
+	known            bool          // whether it speaks HTTP/2; it and h2 are onState's, which net/http calls one at a time
+	h2               atomic.Bool
 }
 
 func newGate(ln net.Listener, limit int) *gate {
@@ -56,7 +57,7 @@ func (g *gate) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{Conn: nc, gate: g}
+	c := &conn{Conn: nc, gate: g, reading: deadline{tell: nc.SetReadDeadline}, writing: deadline{tell: nc.SetWriteDeadline}}
 	g.mu.Lock()
 	for !g.stopped && g.max > 0 && len(g.open) >= g.max {
 		longest := g.idle.Front()
@@ -169,6 +170,10 @@ func (g *gate) onState(nc net.Conn, state http.ConnState) {
 		c.known = true
 		c.h2.Store(ok && t.ConnectionState().NegotiatedProtocol == "h2")
 	}
+	if state == http.StateHijacked {
+		c.reading.follow()
+		c.writing.follow()
+	}
 	g.mu.Lock()
 	if _, open := g.open[c]; state == http.StateHijacked && open && !c.given {
 		c.given = true
@@ -206,6 +211,7 @@ func (g *gate) notIdle(c *conn) *conn {
 func (c *conn) Close() error {
 	c.once.Do(func() {
 		c.err = c.Conn.Close()
+		c.reading.release()
 		g := c.gate
 		g.mu.Lock()
 		g.notIdle(c)

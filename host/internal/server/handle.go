@@ -8,31 +8,27 @@ import (
 	"runtime/debug"
 )
 
-type contextKey int
-
-const (
-	connKey   contextKey = iota // *plainConn, of an HTTP/1 connection
-	clientKey                   // netip.Addr
-)
+// clientKey is what knows the client of a request: the *plainConn of an HTTP/1 connection, or the netip.Addr that proxies told.
+type clientKey struct{}
 
 // handle is what every request goes through first.
 func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	s.handlers.enter()
 	defer s.handlers.leave()
-	conn, _ := r.Context().Value(connKey).(*plainConn)
+	conn, _ := r.Context().Value(clientKey{}).(*plainConn)
 	if conn != nil {
 		conn.answering.Store(true)
 	}
 	original := r
 	if len(s.proxies) > 0 {
-		r = r.WithContext(context.WithValue(r.Context(), clientKey, s.proxies.client(r)))
+		r = r.WithContext(context.WithValue(r.Context(), clientKey{}, s.proxies.client(r)))
 	}
 	x := newExchange(w, r, conn, s.config, &s.last)
 	if r.Body != nil && r.Body != http.NoBody {
 		if r == original { // net/http keeps it, and is to find its own body there
 			r = r.WithContext(r.Context())
 		}
-		r.Body = x.body
+		r.Body = &x.body
 	}
 	returned := false
 	defer func() { x.finish(returned) }()
@@ -93,8 +89,11 @@ func headerSize(r *http.Request) int {
 // X-Forwarded-For when the connection itself comes from a trusted one, else the connection's. It is
 // the zero Addr for a request that no Server took and whose RemoteAddr is no address.
 func ClientAddr(r *http.Request) netip.Addr {
-	if a, ok := r.Context().Value(clientKey).(netip.Addr); ok {
-		return a
+	switch c := r.Context().Value(clientKey{}).(type) {
+	case netip.Addr:
+		return c
+	case *plainConn:
+		return c.client
 	}
 	return parseHop(r.RemoteAddr)
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -25,10 +26,10 @@ const (
 // handler is at work.
 type plainConn struct {
 	net.Conn  // *conn, or *tls.Conn over one
+	client    netip.Addr
 	tell      func(status int) (id string)
 	answering atomic.Bool // from a handler's start until its answer is out, and for ever once hijacked
 	linger    atomic.Bool // the client may still be sending when this is closed
-	armed     time.Time   // when the write deadline was set; only the serving goroutine knows
 	refused   bool        // only the serving goroutine writes while nothing is answering
 }
 
@@ -52,7 +53,8 @@ func (l *plainListener) Accept() (net.Conn, error) {
 // withConn is the server's ConnContext hook.
 func withConn(ctx context.Context, nc net.Conn) context.Context {
 	if _, plain := unwrap(nc); plain != nil {
-		return context.WithValue(ctx, connKey, plain)
+		plain.client = parseHop(nc.RemoteAddr().String())
+		return context.WithValue(ctx, clientKey{}, plain)
 	}
 	return ctx
 }

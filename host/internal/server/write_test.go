@@ -162,3 +162,31 @@ func TestAClientThatNeverReadsIsCutOverTCP(t *testing.T) {
 	}
 	cl.closed()
 }
+
+// net/http takes the deadlines of an answer off at its end: the next one needs its own, however soon it comes.
+func TestEveryAnswerHasADeadline(t *testing.T) {
+	big := strings.Repeat("x", 1<<20)
+	failed := make(chan error, 1)
+	bubble(t, settings(), func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			hello(w, r)
+			return
+		}
+		_, err := io.WriteString(w, big)
+		failed <- err
+	}, func(t *testing.T, c *client) {
+		c.send(getRequest)
+		c.answer()
+		c.send(post(0)) // and is not read
+		time.Sleep(time.Minute)
+		select {
+		case err := <-failed:
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Error(err)
+			}
+		default:
+			t.Error("the handler still writes")
+		}
+		c.closed()
+	})
+}
