@@ -44,23 +44,29 @@ func (w *worker) start(o *abi.Op, block, body []byte, name string) abi.Code {
 	op.credit = int(o.Arg)
 	op.grant = make(chan struct{}, 1)
 	op.handover = make(chan io.ReadCloser)
-	ctx, cancel := context.WithCancel(w.contextOf(op))
-	op.ctx, op.cancel = ctx, cancel
+	op.ctx, op.stop = context.WithCancelCause(w.contextOf(op))
+	in.Stop = op.stop
 	if o.Flags&abi.OpEnd == 0 {
 		sending := newSender(w, op, in.Body)
-		op.sending = sending
-		op.cancel = func() {
-			cancel()
-			sending.close()
-		}
+		op.sending, op.cancel = sending, sending.close
 		in.Body, in.Stream = nil, sending
 	}
 	w.pool.background.Add(1)
 	go func() {
 		defer w.pool.background.Done()
-		w.perform(ctx, op, capability, in)
+		_ = deepen(0)
+		w.perform(op.ctx, op, capability, in)
 	}()
 	return abi.OK
+}
+
+// deepen grows the stack of a goroutine that is about to go deep into net/http, and then into a guest: at once, and while there is
+// nothing on it that would have to be copied. i is below 4096.
+//
+//go:noinline
+func deepen(i int) byte {
+	var room [4 << 10]byte
+	return room[i]
 }
 
 // perform runs a capability and delivers its reply.
