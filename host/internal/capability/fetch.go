@@ -42,7 +42,7 @@ func (f *fetch) do(ctx context.Context, in *wasm.Operation) (*wasm.Reply, error)
 	head := newHeadContext(ctx, in.Stop, timeout)
 	h := &hop{target: t, fields: in.Fields, body: in.Body, stream: in.Stream, secret: in.Name}
 	x := f.watch(ctx, in, h)
-	reply, err := f.follow(head, in, h, x, redirects)
+	reply, err := f.follow(upstream.Alone(head), in, h, x, redirects)
 	if !head.arrived() && err == nil { // it has ended the call, whose body would fail
 		reply.Body.Close()
 		err = f.explain(in, coded(fmt.Errorf("fetch: %w", context.DeadlineExceeded), nil))
