@@ -146,7 +146,7 @@ func (f *fetch) reply(parts *Parts, h *hop, resp *http.Response) (*wasm.Reply, e
 func (f *fetch) call(ctx context.Context, in *wasm.Operation, parts *Parts, h *hop, x *exchange, grant *config.Fetch) (*http.Response, error) {
 	t := h.target
 	var named *upstream.Upstream
-	to := *t.url
+	to := t.url
 	if t.upstream != "" {
 		u, ok := parts.Upstreams.Named(t.upstream)
 		if !ok {
@@ -159,9 +159,9 @@ func (f *fetch) call(ctx context.Context, in *wasm.Operation, parts *Parts, h *h
 		if h.to != nil {
 			built, ctx = h.to, upstream.Addressed(ctx)
 		}
-		named, to = u, *built
+		named, to = u, built
 	}
-	req := (&http.Request{Method: t.method, URL: &to, Host: to.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}}).WithContext(ctx)
+	req := (&http.Request{Method: t.method, URL: to, Host: to.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}}).WithContext(ctx)
 	if err := setHeaders(req, h.fields); err != nil {
 		return nil, err
 	}

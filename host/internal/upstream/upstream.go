@@ -148,7 +148,7 @@ func (u *Upstream) URL(path, rawQuery string) (*url.URL, error) {
 	if err != nil {
 		return nil, fmt.Errorf("upstream %s: %w", u.name, err)
 	}
-	return to, nil
+	return &to, nil
 }
 
 // Path is the reverse of URL: the path that leads to an absolute URL below one of the endpoints, "" when
@@ -336,13 +336,14 @@ func (t *try) address(m *member) (*http.Request, error) {
 	if err != nil {
 		return nil, fmt.Errorf("upstream %s: %w", t.u.name, err)
 	}
-	same := *to == *t.req.URL
+	same := to == *t.req.URL
 	if same && t.u.timeoutHeader == "" {
 		return t.req, nil
 	}
 	req := t.req.WithContext(t.req.Context())
 	if !same {
-		req.URL, req.Host = to, to.Host
+		other := to
+		req.URL, req.Host = &other, other.Host
 	}
 	if left := t.left(); left > 0 {
 		req.Header = req.Header.Clone()

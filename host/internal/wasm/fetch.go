@@ -42,8 +42,6 @@ func (w *worker) start(o *abi.Op, block, body []byte, name string) abi.Code {
 		in.Timeout = op.call.within(in.Timeout)
 	}
 	op.credit = int(o.Arg)
-	op.grant = make(chan struct{}, 1)
-	op.handover = make(chan io.ReadCloser)
 	op.ctx, op.stop = context.WithCancelCause(w.contextOf(op))
 	in.Stop = op.stop
 	if o.Flags&abi.OpEnd == 0 {
@@ -118,14 +116,14 @@ func (w *worker) deliver(ctx context.Context, op *operation, reply *Reply, body 
 	credit := op.credit
 	w.mu.Unlock()
 	if reply.Length >= 0 && reply.Length <= int64(min(credit, abi.MinData-abi.MaxBlock)) {
-		first := make([]byte, reply.Length)
+		first := make([]byte, reply.Length, reply.Length+1)
 		if _, err := io.ReadFull(body, first); err != nil {
 			body.Close()
 			w.failed(ctx, op, abi.Done, err)
 			return
 		}
 		// The end is behind the last byte: reading it lets the connection go back to its pool.
-		_, _ = body.Read(make([]byte, 1))
+		_, _ = body.Read(first[reply.Length : reply.Length+1])
 		body.Close()
 		done.body, done.flags = first, done.flags|abi.EventEnd
 		w.mu.Lock()
@@ -137,7 +135,7 @@ func (w *worker) deliver(ctx context.Context, op *operation, reply *Reply, body 
 		return
 	}
 	w.mu.Lock()
-	op.body = true
+	op.body, op.grant, op.handover = true, make(chan struct{}, 1), make(chan io.ReadCloser)
 	ok := w.pushLocked(done)
 	w.mu.Unlock()
 	if !ok {

@@ -29,7 +29,7 @@ type operation struct {
 	piped  bool          // the pipe has its body, or gets it from handover
 	credit int           // of its body, granted and unused
 	holds  int           // bytes of the guest's that count as outbound
-	grant  chan struct{} // capacity 1: credit was added, or piped was set
+	grant  chan struct{} // capacity 1: credit was added, or piped was set; nil as long as nobody can wait for it
 
 	ctx      context.Context         // of a fetch
 	stop     context.CancelCauseFunc // ends ctx

@@ -136,8 +136,6 @@ func (w *worker) deliverLater(op *operation, reply *Reply) {
 		return
 	}
 	op.ctx, op.stop = context.WithCancelCause(w.contextOf(op))
-	op.grant = make(chan struct{}, 1)
-	op.handover = make(chan io.ReadCloser)
 	reply.Length = -1
 	body := &underWay{ReadCloser: io.NopCloser(bytes.NewReader(reply.Data)), w: w, sent: len(reply.Data)}
 	w.pool.background.Add(1)
