@@ -2,7 +2,6 @@ package capability
 
 import (
 	"compress/gzip"
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,15 +19,14 @@ const (
 // body is an answer's body as the guest reads it: unpacked, not over the limit, and without the secrets that were sent.
 type body struct {
 	io.Reader
-	from   io.Closer
-	cancel context.CancelCauseFunc // ends the call's context
-	masks  []*mask
+	from  io.Closer
+	masks []*mask
 }
 
 // open makes the body of an answer, and the length that is known of it; -1 is none. The answer's headers lose what is no
 // longer true. limit is in bytes, 0 is none.
-func open(resp *http.Response, limit int64, setting string, masks []*mask, cancel context.CancelCauseFunc) (*body, int64, error) {
-	b := &body{Reader: resp.Body, from: resp.Body, cancel: cancel, masks: masks}
+func open(resp *http.Response, limit int64, setting string, masks []*mask) (*body, int64, error) {
+	b := &body{Reader: resp.Body, from: resp.Body, masks: masks}
 	length := resp.ContentLength
 	if resp.Body == http.NoBody || resp.Request.Method == http.MethodHead {
 		return b, 0, nil // what a header says is the length of another answer
@@ -66,11 +64,7 @@ func (b *body) Read(p []byte) (int, error) {
 }
 
 // Close may be called while a Read waits.
-func (b *body) Close() error {
-	err := b.from.Close()
-	b.cancel(nil)
-	return err
-}
+func (b *body) Close() error { return b.from.Close() }
 
 // coding says whether an answer is packed by gzip. The host asks for no other coding.
 func coding(h http.Header) (packed bool, err error) {

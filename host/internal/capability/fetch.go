@@ -39,13 +39,15 @@ func (f *fetch) do(ctx context.Context, in *wasm.Operation) (*wasm.Reply, error)
 	if timeout == 0 {
 		timeout = longestHead
 	}
-	head := newHeadContext(ctx, timeout)
+	head := newHeadContext(ctx, in.Stop, timeout)
 	h := &hop{target: t, fields: in.Fields, body: in.Body, stream: in.Stream, secret: in.Name}
 	x := f.watch(ctx, in, h)
-	reply, err := f.follow(head, in, h, x, redirects)
-	head.headArrived()
+	reply, err := f.follow(upstream.Alone(head), in, h, x, redirects)
+	if !head.arrived() && err == nil { // it has ended the call, whose body would fail
+		reply.Body.Close()
+		err = f.explain(in, coded(fmt.Errorf("fetch: %w", context.DeadlineExceeded), nil))
+	}
 	if err != nil {
-		head.cancel(nil)
 		x.end(err)
 		return nil, err
 	}
@@ -53,14 +55,14 @@ func (f *fetch) do(ctx context.Context, in *wasm.Operation) (*wasm.Reply, error)
 }
 
 // follow makes the call and goes where it is redirected to, as far as the guest wants it.
-func (f *fetch) follow(head *headContext, in *wasm.Operation, h *hop, x *exchange, redirects int) (*wasm.Reply, error) {
+func (f *fetch) follow(ctx context.Context, in *wasm.Operation, h *hop, x *exchange, redirects int) (*wasm.Reply, error) {
 	parts := f.host.Parts()
 	for n := 0; ; n++ {
 		grant, err := f.allow(in, parts, h)
 		if err != nil {
 			return nil, err
 		}
-		resp, err := f.call(head, in, parts, h, x, grant)
+		resp, err := f.call(ctx, in, parts, h, x, grant)
 		if errors.Is(err, upstream.ErrBlocked) {
 			return nil, f.blocked(in, h, err)
 		}
@@ -74,7 +76,7 @@ func (f *fetch) follow(head *headContext, in *wasm.Operation, h *hop, x *exchang
 		}
 		switch {
 		case err == nil && next == nil:
-			reply, err := f.reply(parts, h, resp, head.cancel)
+			reply, err := f.reply(parts, h, resp)
 			if err != nil {
 				discard(resp)
 				return nil, f.explain(in, coded(err, h.masks))
@@ -120,12 +122,12 @@ func (f *fetch) allow(in *wasm.Operation, parts *Parts, h *hop) (*config.Fetch, 
 }
 
 // reply is the answer as the guest gets it.
-func (f *fetch) reply(parts *Parts, h *hop, resp *http.Response, cancel context.CancelCauseFunc) (*wasm.Reply, error) {
+func (f *fetch) reply(parts *Parts, h *hop, resp *http.Response) (*wasm.Reply, error) {
 	limit, setting := parts.Client.MaxResponse, "client.max_response"
 	if u := h.target.upstream; u != "" {
 		limit, setting = parts.Named[u].MaxResponse, "upstreams."+u+".max_response"
 	}
-	b, length, err := open(resp, int64(limit), setting, h.masks, cancel)
+	b, length, err := open(resp, int64(limit), setting, h.masks)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +146,7 @@ func (f *fetch) reply(parts *Parts, h *hop, resp *http.Response, cancel context.
 func (f *fetch) call(ctx context.Context, in *wasm.Operation, parts *Parts, h *hop, x *exchange, grant *config.Fetch) (*http.Response, error) {
 	t := h.target
 	var named *upstream.Upstream
-	to := *t.url
+	to := t.url
 	if t.upstream != "" {
 		u, ok := parts.Upstreams.Named(t.upstream)
 		if !ok {
@@ -157,9 +159,9 @@ func (f *fetch) call(ctx context.Context, in *wasm.Operation, parts *Parts, h *h
 		if h.to != nil {
 			built, ctx = h.to, upstream.Addressed(ctx)
 		}
-		named, to = u, *built
+		named, to = u, built
 	}
-	req := (&http.Request{Method: t.method, URL: &to, Host: to.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}}).WithContext(ctx)
+	req := (&http.Request{Method: t.method, URL: to, Host: to.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}}).WithContext(ctx)
 	if err := setHeaders(req, h.fields); err != nil {
 		return nil, err
 	}

@@ -63,11 +63,19 @@ func (s setup) guest(t testing.TB) *guest {
 	}
 	g := &guest{refused: &capability.Refusals{}, log: &logtest.Buffer{}}
 	g.host = capability.NewHost(&capability.Parts{Upstreams: set, Client: c, Named: s.named, Secrets: secrets})
-	g.fetch = capability.For(g.host, capability.Plugin{
+	g.fetch = stoppable(capability.For(g.host, capability.Plugin{
 		Name: "probe", Grant: config.Grant{Fetch: s.grant}, Refused: g.refused,
 		Log: slog.New(slog.NewTextHandler(g.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	}).Slow[abi.OpFetch]
+	}))
 	return g
+}
+
+// stoppable is the fetch of a table, with a context of its own for each call, as the engine has it. That of the test ends it.
+func stoppable(t *capability.Table) wasm.Capability {
+	return func(ctx context.Context, in *wasm.Operation) (*wasm.Reply, error) {
+		ctx, in.Stop = context.WithCancelCause(ctx)
+		return t.Slow[abi.OpFetch](ctx, in)
+	}
 }
 
 // ask is a fetch. extra are names and values of headers, in turn.

@@ -236,7 +236,7 @@ func TestPrivateConnectionsAreNobodyElses(t *testing.T) {
 	g := setup{}.guest(t)
 	plugin := func(name string, lines ...config.Fetch) *guest {
 		p := capability.Plugin{Name: name, Grant: config.Grant{Fetch: lines}, Refused: g.refused, Log: discarded()}
-		return &guest{host: g.host, fetch: capability.For(g.host, p).Slow[abi.OpFetch], refused: g.refused, log: g.log}
+		return &guest{host: g.host, fetch: stoppable(capability.For(g.host, p)), refused: g.refused, log: g.log}
 	}
 	private := grant(t, s.URL, func(f *config.Fetch) { f.Paths = []string{"/away"} })
 	public := grant(t, s.URL, func(f *config.Fetch) { f.Private = false })

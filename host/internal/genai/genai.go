@@ -7,7 +7,6 @@ package genai
 
 import (
 	"encoding/json"
-	"mime"
 	"net/http"
 	"strings"
 )
@@ -54,8 +53,8 @@ type Answer struct {
 
 // NewAnswer makes a reader for a Content-Type; nil for one that no chat has.
 func NewAnswer(contentType string) *Answer {
-	kind, _, _ := mime.ParseMediaType(contentType)
-	switch kind {
+	kind, _, _ := strings.Cut(contentType, ";")
+	switch strings.ToLower(strings.TrimSpace(kind)) {
 	case "application/json":
 		return &Answer{}
 	case "text/event-stream":

@@ -37,42 +37,52 @@ func (p *Pool) Do(req *http.Request, pol Policy) (*http.Response, error) {
 		closeBody(req.Body)
 		return nil, err
 	}
-	resp, _, err := p.send(req, req.Body, k, nil, false)
+	resp, _, err := p.send(req, k, nil, false)
 	return resp, err
 }
 
-// send is Do with a body in the place of the request's own, which GetBody can make again, on a
-// connection of a known key. Of m, which may be nil, it ends the call that its caller began, once
+// send is Do on a connection of a known key. Of m, which may be nil, it ends the call that its caller began, once
 // the response's body has ended; when it returns no response that is still the caller's to do.
 // With once the request is not sent a second time; errWritten says that it should be so from then on.
 // took is the server's part of the time: from the last sending to the head, or that of a dial which failed.
-func (p *Pool) send(req *http.Request, body io.ReadCloser, k key, m *member, once bool) (resp *http.Response, took time.Duration, err error) {
+func (p *Pool) send(req *http.Request, k key, m *member, once bool) (resp *http.Response, took time.Duration, err error) {
 	c, err := p.acquire(req.Context(), k, false)
 	if err != nil {
-		closeBody(body)
+		closeBody(req.Body)
 		return nil, 0, err
 	}
-	resp, took, again, err := p.attempt(req, body, c, m)
+	resp, took, again, err := p.attempt(req, c, m)
 	if !again || once {
 		return resp, took, err
 	}
-	if hasBody(body) {
+	if hasBody(req.Body) {
 		if req.GetBody == nil {
 			return nil, took, err
 		}
-		if body, err = req.GetBody(); err != nil {
+		if req, err = renewed(req); err != nil {
 			return nil, took, fmt.Errorf("call %s: get the request's body a second time: %w", k.addr, err)
 		}
 	}
 	if c, err = p.acquire(req.Context(), k, true); err != nil {
-		closeBody(body)
+		closeBody(req.Body)
 		return nil, took, err
 	}
-	resp, took, _, err = p.attempt(req, body, c, m)
+	resp, took, _, err = p.attempt(req, c, m)
 	if dialFailed(err) {
 		return nil, took, fmt.Errorf("%w, %w", err, errWritten)
 	}
 	return resp, took, err
+}
+
+// renewed is a request with its body once more.
+func renewed(req *http.Request) (*http.Request, error) {
+	body, err := req.GetBody()
+	if err != nil {
+		return nil, err
+	}
+	again := req.WithContext(req.Context())
+	again.Body = body
+	return again, nil
 }
 
 // errWritten goes with a failed dial after a first connection had taken the request and died. Its one
@@ -109,9 +119,9 @@ func keyOf(u *url.URL, pol Policy) (key, error) {
 type call struct {
 	pool   *Pool
 	conn   *conn
-	member *member         // nil is none; ends when the response's body does
-	ctx    context.Context // the caller's
-	cancel context.CancelCauseFunc
+	member *member            // nil is none; ends when the response's body does
+	ctx    context.Context    // the caller's
+	cancel context.CancelFunc // of a context of its own; nil is none
 	watch  watch
 	upload *upload       // nil unless the request's body can be sent only once
 	began  time.Time     // when it was given the connection's place
@@ -122,34 +132,20 @@ type call struct {
 
 // attempt sends the request on c, which the call then owns. again says that the same request may
 // be sent on another connection; took is as of send.
-func (p *Pool) attempt(req *http.Request, body io.ReadCloser, c *conn, m *member) (resp *http.Response, took time.Duration, again bool, err error) {
+func (p *Pool) attempt(req *http.Request, c *conn, m *member) (resp *http.Response, took time.Duration, again bool, err error) {
 	begun := time.Now()
 	sent := begun
 	if c.cc == nil {
 		if err := p.dial(req.Context(), c); err != nil {
 			p.times.add(c.waited, time.Since(begun))
-			closeBody(body)
+			closeBody(req.Body)
 			return nil, time.Since(sent), false, err
 		}
 		sent = time.Now()
 	}
 	x := &call{pool: p, conn: c, ctx: req.Context(), began: begun}
-	// A context of its own: it ends with the call, so that nothing stays registered in the caller's.
-	ctx, cancel := context.WithCancelCause(x.ctx)
-	x.cancel = cancel
-	x.watch.init(c, cancel)
-	out := req.WithContext(ctx)
-	out.Body = body
-	if p.set.proxy != "" && c.key.scheme == "http" {
-		out.URL = absolute(out.URL)
-	}
-	if hasBody(body) && req.GetBody == nil {
-		x.upload = &upload{ReadCloser: body}
-		out.Body = x.upload
-		// RoundTrip comes back only when nobody reads the body any more. A body that is fed by
-		// others may block in Read for ever; closing it is what wakes it up.
-		context.AfterFunc(ctx, func() { _ = x.upload.Close() })
-	}
+	x.watch.call = x
+	out := x.request(req)
 	mark := c.read.Load()
 	if c.used {
 		mark = c.mark
@@ -170,6 +166,39 @@ func (p *Pool) attempt(req *http.Request, body io.ReadCloser, c *conn, m *member
 	}
 	resp, err = x.respond(req, resp, m)
 	return resp, took, false, err
+}
+
+// request is req as it is sent: with a context of the call's own, unless the caller's is that already and nothing else needs one.
+func (x *call) request(req *http.Request) *http.Request {
+	once := hasBody(req.Body) && req.GetBody == nil
+	absolutely := x.pool.set.proxy != "" && x.conn.key.scheme == "http"
+	if asksOf(x.ctx).alone && !once && !absolutely {
+		return req
+	}
+	// It ends with the call, so that nothing stays registered in the caller's.
+	ctx, cancel := context.WithCancel(x.ctx)
+	x.cancel = cancel
+	out := req.WithContext(ctx)
+	if absolutely {
+		out.URL = absolute(out.URL)
+	}
+	if once {
+		x.upload = &upload{ReadCloser: req.Body}
+		out.Body = x.upload
+		// RoundTrip comes back only when nobody reads the body any more. A body that is fed by
+		// others may block in Read for ever; closing it is what wakes it up.
+		context.AfterFunc(ctx, func() { _ = x.upload.Close() })
+	}
+	return out
+}
+
+// breakOff ends a call that makes no progress.
+func (x *call) breakOff() {
+	if x.cancel != nil {
+		x.cancel()
+		return
+	}
+	_ = x.conn.cc.Close() // what net/http does too when a context ends
 }
 
 // respond makes the call the response's body.
@@ -222,11 +251,14 @@ func (x *call) end() {
 	if x.member != nil {
 		x.member.inFlight.Add(-1)
 	}
+	x.watch.end()
 	took := time.Since(x.began)
 	x.pool.times.add(x.conn.waited, took)
 	x.pool.times.whole.observe(took)
 	x.pool.settle(x.conn)
-	x.cancel(nil)
+	if x.cancel != nil {
+		x.cancel()
+	}
 }
 
 // died says that the connection was lost, and not given up by us or the caller.

@@ -81,26 +81,27 @@ func TestErrorsAreTold(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := newPool(t, c.change)
-			ctx := t.Context()
-			if c.ctx > 0 {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, c.ctx)
-				defer cancel()
-			}
-			_, err := fetch(p, get(t, ctx, c.url), local)
-			if err == nil {
-				t.Fatal("no error")
-			}
-			for _, kind := range kinds {
-				if errors.Is(err, kind) != (kind == c.want) {
-					t.Errorf("%v: is %v: %v", err, kind, errors.Is(err, kind))
+			for _, ctx := range []context.Context{t.Context(), upstream.Alone(t.Context())} {
+				if c.ctx > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, c.ctx)
+					defer cancel()
 				}
+				_, err := fetch(p, get(t, ctx, c.url), local)
+				if err == nil {
+					t.Fatal("no error")
+				}
+				for _, kind := range kinds {
+					if errors.Is(err, kind) != (kind == c.want) {
+						t.Errorf("%v: is %v: %v", err, kind, errors.Is(err, kind))
+					}
+				}
+				host := c.url[strings.LastIndexByte(c.url, '/')+1:]
+				if !strings.Contains(err.Error(), host) || !strings.Contains(err.Error(), c.says) {
+					t.Errorf("%q does not say %q and %q", err, host, c.says)
+				}
+				eventually(t, "the place is free", func() bool { return p.Stats().Open == 0 })
 			}
-			host := c.url[strings.LastIndexByte(c.url, '/')+1:]
-			if !strings.Contains(err.Error(), host) || !strings.Contains(err.Error(), c.says) {
-				t.Errorf("%q does not say %q and %q", err, host, c.says)
-			}
-			eventually(t, "the place is free", func() bool { return p.Stats().Open == 0 })
 		})
 	}
 }

@@ -66,15 +66,17 @@ func parseEndpoint(raw string) (endpoint, error) {
 		return endpoint{}, err
 	}
 	base, isChat := splitChat(path)
-	e := endpoint{base: withPath(u, base)}
+	at := withPath(u, base)
+	e := endpoint{base: &at}
 	if isChat {
-		e.chat = withPath(u, path)
+		chat := withPath(u, path)
+		e.chat = &chat
 		return e, nil
 	}
 	// People write the API's root as OpenAI clients want it. The request's own /v1 replaces it.
 	if head, last := cutLast(path); isV1(last) {
-		e.base = withPath(u, head)
-		e.chat = withPath(u, path+chatSuffix)
+		at, chat := withPath(u, head), withPath(u, path+chatSuffix)
+		e.base, e.chat = &at, &chat
 	}
 	return e, nil
 }
@@ -109,14 +111,13 @@ func isV1(segment string) bool {
 }
 
 // url appends a request's path to the endpoint.
-func (e endpoint) url(path, rawQuery string) (*url.URL, error) {
+func (e endpoint) url(path, rawQuery string) (u url.URL, err error) {
 	if !strings.HasPrefix(path, "/") {
-		return nil, fmt.Errorf("path %q does not begin with %q", path, "/")
+		return u, fmt.Errorf("path %q does not begin with %q", path, "/")
 	}
 	if err := checkPath(path); err != nil {
-		return nil, err
+		return u, err
 	}
-	var u *url.URL
 	if path == chatPath && e.chat != nil {
 		u = withPath(e.chat, e.chat.EscapedPath())
 	} else {
@@ -157,7 +158,7 @@ func checkPath(path string) error {
 }
 
 // withPath copies u with another path, which is in its escaped form and already checked.
-func withPath(u *url.URL, escaped string) *url.URL {
+func withPath(u *url.URL, escaped string) url.URL {
 	plain, _ := url.PathUnescape(escaped) // checkPath has proved that it can be
-	return &url.URL{Scheme: u.Scheme, Host: u.Host, Path: plain, RawPath: escaped}
+	return url.URL{Scheme: u.Scheme, Host: u.Host, Path: plain, RawPath: escaped}
 }

@@ -151,13 +151,13 @@ func (p *prober) check(ctx context.Context, m *member, path string) error {
 	if err != nil {
 		return err
 	}
-	resp, err := p.get(ctx, at)
+	resp, err := p.get(ctx, &at)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return fmt.Errorf("get %s: status %d", at, resp.StatusCode)
+		return fmt.Errorf("get %s: status %d", &at, resp.StatusCode)
 	}
 	return nil
 }

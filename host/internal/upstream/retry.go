@@ -16,14 +16,6 @@ import (
 	"github.com/patchbay-run/patchbay/host/internal/config"
 )
 
-// idempotentKey marks a context, see Idempotent.
-type idempotentKey struct{}
-
-// Idempotent marks the calls of a context as ones that may be sent twice, whatever their method.
-func Idempotent(ctx context.Context) context.Context {
-	return context.WithValue(ctx, idempotentKey{}, true)
-}
-
 // jitter is how much of a delay is left to chance, more or less.
 const jitter = 0.25
 
@@ -68,7 +60,7 @@ func notBefore(after time.Duration) time.Duration {
 }
 
 // allows says whether a request may be sent again after it reached an upstream.
-func (r *retries) allows(req *http.Request) bool {
+func (r *retries) allows(req *http.Request, idempotent bool) bool {
 	if r == nil || hasBody(req.Body) && req.GetBody == nil {
 		return false
 	}
@@ -76,7 +68,7 @@ func (r *retries) allows(req *http.Request) bool {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, "":
 		return true
 	}
-	return req.Context().Value(idempotentKey{}) != nil
+	return idempotent
 }
 
 // do makes attempts until one is good, or not worth another. name is for errors.

@@ -8,10 +8,8 @@
 package upstream
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -150,7 +148,7 @@ func (u *Upstream) URL(path, rawQuery string) (*url.URL, error) {
 	if err != nil {
 		return nil, fmt.Errorf("upstream %s: %w", u.name, err)
 	}
-	return to, nil
+	return &to, nil
 }
 
 // Path is the reverse of URL: the path that leads to an absolute URL below one of the endpoints, "" when
@@ -178,15 +176,6 @@ func (u *Upstream) at(to *url.URL) (found *member, path string, near bool) {
 	return found, path, near
 }
 
-// addressedKey marks a context, see Addressed.
-type addressedKey struct{}
-
-// Addressed marks the calls of a context as ones for the endpoint that their URL is on, as long as it
-// is available: one endpoint may send its callers to another.
-func Addressed(ctx context.Context) context.Context {
-	return context.WithValue(ctx, addressedKey{}, true)
-}
-
 // Do sends a request, whose URL came from URL, on the upstream's pool; see Pool.Do. It goes to the
 // endpoint that has less to do, of two that are drawn, or to the one that the value of the sticky
 // header belongs to.
@@ -200,7 +189,7 @@ func Addressed(ctx context.Context) context.Context {
 // Private addresses are allowed when the policy or the upstream's configuration says so, and for the
 // very host that a "demo:" endpoint stands for, which is the server's own.
 func (u *Upstream) Do(req *http.Request, pol Policy) (*http.Response, error) {
-	t := &try{u: u, req: req, pol: pol, body: req.Body}
+	t := &try{u: u, req: req, pol: pol, asks: asksOf(req.Context())}
 	if err := t.aim(); err != nil {
 		closeBody(req.Body)
 		return nil, err
@@ -208,7 +197,7 @@ func (u *Upstream) Do(req *http.Request, pol Policy) (*http.Response, error) {
 	if u.retries != nil {
 		u.retries.budget.deposit()
 	}
-	if !u.retries.allows(req) {
+	if !u.retries.allows(req, t.asks.idempotent) {
 		o := t.attempt()
 		return o.resp, o.err
 	}
@@ -228,11 +217,11 @@ type try struct {
 	u     *Upstream
 	req   *http.Request
 	pol   Policy
+	asks  asks
 	path  string // of the request, without an endpoint's prefix
 	c     choice
-	body  io.ReadCloser // for the next time it is sent
-	sent  bool          // body was given away
-	once  bool          // the one repetition after a dead connection is used up
+	sent  bool // its body was given away
+	once  bool // the one repetition after a dead connection is used up
 	tried []*member
 	room  [4]*member // for tried
 }
@@ -247,7 +236,7 @@ func (t *try) aim() error {
 		return fmt.Errorf("upstream %s: %w: %s is none of its endpoints", t.u.name, ErrBlocked, t.req.URL.Host)
 	}
 	t.path = path
-	if t.req.Context().Value(addressedKey{}) != nil {
+	if t.asks.addressed {
 		t.c.addressed = m
 	}
 	if t.u.sticky != "" {
@@ -263,7 +252,7 @@ func (t *try) attempt() outcome {
 	if !ok {
 		t.u.count.refused.Add(1)
 		if !t.sent {
-			closeBody(t.body)
+			closeBody(t.req.Body)
 		}
 		return outcome{err: &Open{Upstream: t.u.name, Retry: max(retry, time.Millisecond)}}
 	}
@@ -291,7 +280,7 @@ func (t *try) send() (resp *http.Response, v verdict, err error) {
 		t.c.now = time.Now()
 		v = t.u.judge(resp, err)
 		t.u.note(m, v, took, t.c.now)
-		observe(t.req.Context(), m.key.addr, resp, err)
+		t.observe(m, resp, err)
 		if n == maxFailover || !dialFailed(err) || !t.replayable() {
 			return resp, v, err
 		}
@@ -306,28 +295,39 @@ func (t *try) send() (resp *http.Response, v verdict, err error) {
 	}
 }
 
+// observe tells of an attempt.
+func (t *try) observe(m *member, resp *http.Response, err error) {
+	if t.asks.observe == nil {
+		return
+	}
+	a := Attempt{Addr: m.key.addr, Err: err}
+	if resp != nil {
+		a.Status = resp.StatusCode
+	}
+	t.asks.observe(a)
+}
+
 // replayable says whether the body can be had again.
 func (t *try) replayable() bool { return !hasBody(t.req.Body) || t.req.GetBody != nil }
 
 // sendTo sends the request to one endpoint, which has one call more from then on. took is Pool.send's.
 func (t *try) sendTo(m *member) (resp *http.Response, took time.Duration, err error) {
 	m.inFlight.Add(1)
-	body := t.body
 	if t.sent && hasBody(t.req.Body) {
-		if body, err = t.req.GetBody(); err != nil {
+		if t.req, err = renewed(t.req); err != nil {
 			return nil, 0, fmt.Errorf("call %s: get the request's body again: %w", m.key.addr, err)
 		}
 	}
 	t.sent = true
 	req, err := t.address(m)
 	if err != nil {
-		closeBody(body)
+		closeBody(t.req.Body)
 		return nil, 0, err
 	}
 	k := m.key
 	k.policy = t.pol
 	k.policy.Private = k.policy.Private || t.u.private || m.demo
-	return t.u.pool.send(req, body, k, m, t.once)
+	return t.u.pool.send(req, k, m, t.once)
 }
 
 // address gives the request the endpoint's address, on a copy where that changes anything.
@@ -336,13 +336,14 @@ func (t *try) address(m *member) (*http.Request, error) {
 	if err != nil {
 		return nil, fmt.Errorf("upstream %s: %w", t.u.name, err)
 	}
-	same := *to == *t.req.URL
+	same := to == *t.req.URL
 	if same && t.u.timeoutHeader == "" {
 		return t.req, nil
 	}
 	req := t.req.WithContext(t.req.Context())
 	if !same {
-		req.URL, req.Host = to, to.Host
+		other := to
+		req.URL, req.Host = &other, other.Host
 	}
 	if left := t.left(); left > 0 {
 		req.Header = req.Header.Clone()

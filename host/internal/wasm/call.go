@@ -61,11 +61,9 @@ type call struct {
 	arrival event // the request, until a worker has it
 
 	// Guarded by worker.mu.
-	delivered bool         // the guest has taken the request
-	ended     bool         // no event of it may be taken any more
-	ops       []*operation // unfinished ones
-	opCtx     context.Context
-	opCancel  context.CancelCauseFunc
+	delivered bool          // the guest has taken the request
+	ended     bool          // no event of it may be taken any more
+	ops       []*operation  // unfinished ones
 	credit    int           // of the request's body, granted and unused
 	grant     chan struct{} // capacity 1: credit was added
 
@@ -214,14 +212,6 @@ func (c *call) append(body []byte, flags uint16) abi.Code {
 		c.wake()
 	}
 	return abi.OK
-}
-
-// operations is the context of the call's operations, made with the first of them. worker.mu is held.
-func (c *call) operations() context.Context {
-	if c.opCtx == nil {
-		c.opCtx, c.opCancel = context.WithCancelCause(c.ctx)
-	}
-	return c.opCtx
 }
 
 // validHeaders says whether names and values may stand in an HTTP message. What looks like two lines is refused here,

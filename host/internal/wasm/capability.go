@@ -18,6 +18,9 @@ type Operation struct {
 	Name      string
 	Timeout   time.Duration // until the reply; 0 is the capability's own limit
 
+	// Stop ends the context that the capability runs under, for a reason of its own. It then gives no reply. Not of a Quick.
+	Stop context.CancelCauseFunc
+
 	// Context is of the request, for what is known of it; nil for the worker's own. For a Quick.
 	Context context.Context
 

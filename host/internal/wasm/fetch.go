@@ -42,25 +42,29 @@ func (w *worker) start(o *abi.Op, block, body []byte, name string) abi.Code {
 		in.Timeout = op.call.within(in.Timeout)
 	}
 	op.credit = int(o.Arg)
-	op.grant = make(chan struct{}, 1)
-	op.handover = make(chan io.ReadCloser)
-	ctx, cancel := context.WithCancel(w.contextOf(op))
-	op.ctx, op.cancel = ctx, cancel
+	op.ctx, op.stop = context.WithCancelCause(w.contextOf(op))
+	in.Stop = op.stop
 	if o.Flags&abi.OpEnd == 0 {
 		sending := newSender(w, op, in.Body)
-		op.sending = sending
-		op.cancel = func() {
-			cancel()
-			sending.close()
-		}
+		op.sending, op.cancel = sending, sending.close
 		in.Body, in.Stream = nil, sending
 	}
 	w.pool.background.Add(1)
 	go func() {
 		defer w.pool.background.Done()
-		w.perform(ctx, op, capability, in)
+		_ = deepen(0)
+		w.perform(op.ctx, op, capability, in)
 	}()
 	return abi.OK
+}
+
+// deepen grows the stack of a goroutine that is about to go deep into net/http, and then into a guest: at once, and while there is
+// nothing on it that would have to be copied. i is below 4096.
+//
+//go:noinline
+func deepen(i int) byte {
+	var room [4 << 10]byte
+	return room[i]
 }
 
 // perform runs a capability and delivers its reply.
@@ -112,14 +116,14 @@ func (w *worker) deliver(ctx context.Context, op *operation, reply *Reply, body 
 	credit := op.credit
 	w.mu.Unlock()
 	if reply.Length >= 0 && reply.Length <= int64(min(credit, abi.MinData-abi.MaxBlock)) {
-		first := make([]byte, reply.Length)
+		first := make([]byte, reply.Length, reply.Length+1)
 		if _, err := io.ReadFull(body, first); err != nil {
 			body.Close()
 			w.failed(ctx, op, abi.Done, err)
 			return
 		}
 		// The end is behind the last byte: reading it lets the connection go back to its pool.
-		_, _ = body.Read(make([]byte, 1))
+		_, _ = body.Read(first[reply.Length : reply.Length+1])
 		body.Close()
 		done.body, done.flags = first, done.flags|abi.EventEnd
 		w.mu.Lock()
@@ -131,7 +135,7 @@ func (w *worker) deliver(ctx context.Context, op *operation, reply *Reply, body 
 		return
 	}
 	w.mu.Lock()
-	op.body = true
+	op.body, op.grant, op.handover = true, make(chan struct{}, 1), make(chan io.ReadCloser)
 	ok := w.pushLocked(done)
 	w.mu.Unlock()
 	if !ok {

@@ -18,8 +18,8 @@ const (
 // operation is one that has a result to come.
 type operation struct {
 	id     uint64
-	call   *call // nil: the worker's own
-	cancel func()
+	call   *call  // nil: the worker's own
+	cancel func() // ends what does not end with ctx; nil is nothing
 
 	// Guarded by worker.mu.
 	ended  bool
@@ -29,12 +29,13 @@ type operation struct {
 	piped  bool          // the pipe has its body, or gets it from handover
 	credit int           // of its body, granted and unused
 	holds  int           // bytes of the guest's that count as outbound
-	grant  chan struct{} // capacity 1: credit was added, or piped was set
+	grant  chan struct{} // capacity 1: credit was added, or piped was set; nil as long as nobody can wait for it
 
-	ctx      context.Context    // of a fetch
-	handover chan io.ReadCloser // the rest of the body, for the pipe; nobody waits there when ctx has ended
-	sending  *sender            // of a fetch whose request body comes in pieces
-	session  Session            // of a Quick that goes on
+	ctx      context.Context         // of a fetch
+	stop     context.CancelCauseFunc // ends ctx
+	handover chan io.ReadCloser      // the rest of the body, for the pipe; nobody waits there when ctx has ended
+	sending  *sender                 // of a fetch whose request body comes in pieces
+	session  Session                 // of a Quick that goes on
 }
 
 // submit starts one operation. It runs within a poll.
@@ -140,12 +141,22 @@ func (w *worker) register(o *abi.Op) (*operation, abi.Code) {
 	return op, abi.OK
 }
 
-// contextOf is what an operation runs under. w.mu is held.
+// contextOf is what an operation's own context hangs on.
 func (w *worker) contextOf(op *operation) context.Context {
 	if op.call != nil {
-		return op.call.operations()
+		return op.call.ctx
 	}
 	return w.ctx
+}
+
+// release ends what an operation runs on. w.mu is held.
+func (op *operation) release() {
+	if op.stop != nil {
+		op.stop(nil)
+	}
+	if op.cancel != nil {
+		op.cancel()
+	}
 }
 
 // forget ends an operation: no event of it will be taken. w.mu is held.
@@ -166,9 +177,7 @@ func (w *worker) forget(op *operation) {
 	} else {
 		w.ownOps--
 	}
-	if op.cancel != nil {
-		op.cancel()
-	}
+	op.release()
 }
 
 func (w *worker) sleep(o *abi.Op) abi.Code {

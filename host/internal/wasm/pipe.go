@@ -22,7 +22,7 @@ const (
 type pipe struct {
 	op    *operation // the pipe's own
 	fetch *operation
-	ctx   context.Context
+	ctx   context.Context // while it runs
 	first *handedBack
 	sse   bool
 	watch bool
@@ -68,7 +68,7 @@ func (w *worker) startPipe(c *call, o *abi.Op, first []byte, match string) abi.C
 	w.outbound.add(len(withdrawn))
 	op.holds = len(first) + len(withdrawn)
 	p := &pipe{
-		op: op, fetch: fetch, ctx: c.operations(),
+		op: op, fetch: fetch,
 		first: &handedBack{w: w, op: op, bytes: append(bytes.Clone(first), withdrawn...)},
 		sse:   o.Flags&abi.OpSSE != 0,
 		watch: o.Flags&abi.OpWatch != 0, match: []byte(match),
@@ -100,13 +100,20 @@ func (w *worker) withdraw(op *operation) []byte {
 // runPipe copies until the stream's end. done is false with no error when the stream failed before its first byte: then the answer
 // is the guest's again.
 func (c *call) runPipe(ctx context.Context, sink Sink, p *pipe, sent *bool, before []byte) (done bool, err error) {
+	var end context.CancelCauseFunc
+	p.ctx, end = context.WithCancelCause(ctx)
+	defer end(nil)
 	// Who reads the body now may be within a read that gives nothing for long: these bound the wait for it too.
+	stopAll := func(why error) {
+		end(why)
+		p.fetch.stop(why)
+	}
 	if valid := c.req.Valid; valid != nil {
-		defer context.AfterFunc(valid, func() { c.stopOperations(ErrWithdrawn) })()
+		defer context.AfterFunc(valid, func() { stopAll(ErrWithdrawn) })()
 	}
 	out := &pipeOut{call: c, sink: sink, pipe: p, sent: sent}
 	if !*sent && !c.due.IsZero() {
-		out.due = time.AfterFunc(time.Until(c.due), func() { c.stopOperations(ErrTimeout) })
+		out.due = time.AfterFunc(time.Until(c.due), func() { stopAll(ErrTimeout) })
 		defer out.due.Stop()
 	}
 	var body io.ReadCloser
@@ -184,14 +191,6 @@ func (c *call) runPipe(ctx context.Context, sink Sink, p *pipe, sent *bool, befo
 		return true, nil
 	}
 	return false, &PipeError{err}
-}
-
-func (c *call) stopOperations(why error) {
-	c.worker.mu.Lock()
-	defer c.worker.mu.Unlock()
-	if c.opCancel != nil {
-		c.opCancel(why)
-	}
 }
 
 func (c *call) isFailed() bool {

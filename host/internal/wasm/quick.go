@@ -135,22 +135,13 @@ func (w *worker) deliverLater(op *operation, reply *Reply) {
 		w.pushLocked(op.failure(abi.Done, &abi.Error{Code: code, Text: "more values wait for this worker than limits.memory or limits.fetches allow"}))
 		return
 	}
-	ctx, cancel := context.WithCancel(w.contextOf(op))
-	end := op.cancel
-	op.ctx, op.cancel = ctx, func() {
-		cancel()
-		if end != nil {
-			end()
-		}
-	}
-	op.grant = make(chan struct{}, 1)
-	op.handover = make(chan io.ReadCloser)
+	op.ctx, op.stop = context.WithCancelCause(w.contextOf(op))
 	reply.Length = -1
 	body := &underWay{ReadCloser: io.NopCloser(bytes.NewReader(reply.Data)), w: w, sent: len(reply.Data)}
 	w.pool.background.Add(1)
 	go func() {
 		defer w.pool.background.Done()
-		w.deliver(ctx, op, reply, body)
+		w.deliver(op.ctx, op, reply, body)
 	}()
 }
 

@@ -194,9 +194,6 @@ func (c *call) finish(err error) {
 			w.forget(op)
 		}
 	}
-	if c.opCancel != nil {
-		c.opCancel(err)
-	}
 	c.mu.Lock()
 	told := c.end && c.fault == nil
 	c.mu.Unlock()

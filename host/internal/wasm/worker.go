@@ -260,9 +260,7 @@ func (w *worker) die(fault error) {
 	for _, o := range w.ops {
 		o.ended = true
 		signal(o.grant) // a pipe that waits for credit
-		if o.cancel != nil {
-			o.cancel()
-		}
+		o.release()
 	}
 	clear(w.ops)
 	w.box = mailbox{}
