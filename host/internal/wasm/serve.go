@@ -18,15 +18,12 @@ const maxHandovers = 3
 // up; nothing of the request is left in the host then. ctx ends when the client is gone. With ErrDraining nothing was
 // read and nothing written: another pool may serve the request.
 func (p *Pool) Serve(ctx context.Context, req *Request, sink Sink) error {
-	p.mu.Lock()
-	if p.draining {
-		p.mu.Unlock()
+	p.active.Add(1) // before the look: whoever drains waits for those that it did not keep out
+	defer p.leave()
+	if p.draining.Load() {
 		return ErrDraining
 	}
-	p.active++
-	p.requests++
-	p.mu.Unlock()
-	defer p.leave()
+	p.requests.Add(1)
 
 	now := time.Now()
 	with, err := p.guard.admit(now)
@@ -82,12 +79,12 @@ func (p *Pool) serveShared(c *call, sink Sink) error {
 }
 
 func (p *Pool) leave() {
+	if p.active.Add(-1) > 0 || !p.draining.Load() {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.active--
-	if p.active == 0 && p.draining {
-		p.notifyLocked()
-	}
+	p.notifyLocked()
 }
 
 // firstBytes is the beginning of a request's body; whole says that it is all of it.
