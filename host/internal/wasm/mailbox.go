@@ -61,7 +61,7 @@ func (m *mailbox) drop() {
 func (w *worker) take(records, data []byte) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.takes == maxTakes {
+	if w.takes == maxTakes || w.box.len() == 0 {
 		return 0
 	}
 	now := w.pool.module.engine.nanotime()

@@ -94,6 +94,7 @@ func (w *worker) end() {
 	w.spent(now)
 	w.pool.share.Leave()
 	g := &w.gauge
+	g.price(now)
 	w.computed.Store(0)
 	if span := now - g.span; span >= int64(loadSpan) {
 		w.load.Store(g.busy * 100 / span)
@@ -113,11 +114,16 @@ func (w *worker) spent(now int64) {
 
 // next is called by each take: how many events it may give.
 func (g *gauge) next(now int64, limit time.Duration) int {
+	g.price(now)
+	return int(min(max(limit/takeSlices/max(g.cost, 1), 1), maxTake))
+}
+
+// price learns what the events of the last take have cost by now.
+func (g *gauge) price(now int64) {
 	if g.taken > 0 {
 		cost := time.Duration(now-g.takenAt) / time.Duration(g.taken)
-		g.cost = max(cost, g.cost-g.cost/16)
+		g.cost, g.taken = max(cost, g.cost-g.cost/16), 0
 	}
-	return int(min(max(limit/takeSlices/max(g.cost, 1), 1), maxTake))
 }
 
 // took is called when a take has given events: what they cost begins now.

@@ -62,6 +62,10 @@ type Pool struct {
 	queue atomic.Int64        // requests that wait for one
 	made  atomic.Int64        // workers ever
 
+	active   atomic.Int64 // calls of Serve under way
+	draining atomic.Bool  // takes no new request
+	requests atomic.Int64 // ever
+
 	image atomic.Pointer[image] // what further workers begin as
 	plain string                // why there is none; set before Start returns
 
@@ -71,12 +75,9 @@ type Pool struct {
 	fresh    map[*worker]struct{} // each serves one request
 	starting int
 	changed  chan struct{} // closed and replaced when workers, starting or draining changes
-	active   int           // calls of Serve under way
-	draining bool          // takes no new request
 	closed   bool          // has no worker, and gets none
 	traps    int64
 	recycled [reasons]int64
-	requests int64
 	restart  time.Duration
 	born     time.Time // when the newest worker started, or its first start in a row failed
 	rest     time.Time // until when no further worker joins those that run, because the last one did not start
@@ -150,7 +151,7 @@ func (p *Pool) notifyLocked() {
 // Drain refuses new requests and waits until those in flight are answered, or ctx ends.
 func (p *Pool) Drain(ctx context.Context) error {
 	p.mu.Lock()
-	p.draining = true
+	p.draining.Store(true)
 	p.notifyLocked()
 	workers := p.workers
 	p.mu.Unlock()
@@ -165,8 +166,9 @@ func (p *Pool) Drain(ctx context.Context) error {
 func (p *Pool) quiet(ctx context.Context) error {
 	for {
 		p.mu.Lock()
-		active, changed := p.active, p.changed
+		changed := p.changed
 		p.mu.Unlock()
+		active := p.active.Load() // after that: the last to leave closes what changed is now
 		if active == 0 {
 			return nil
 		}
@@ -186,7 +188,8 @@ func (p *Pool) Close() {
 		p.mu.Unlock()
 		return
 	}
-	p.draining, p.closed = true, true
+	p.draining.Store(true)
+	p.closed = true
 	p.stop(errStopped)
 	p.notifyLocked()
 	p.mu.Unlock()

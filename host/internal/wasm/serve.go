@@ -18,17 +18,15 @@ const maxHandovers = 3
 // up; nothing of the request is left in the host then. ctx ends when the client is gone. With ErrDraining nothing was
 // read and nothing written: another pool may serve the request.
 func (p *Pool) Serve(ctx context.Context, req *Request, sink Sink) error {
-	p.mu.Lock()
-	if p.draining {
-		p.mu.Unlock()
+	p.active.Add(1) // before the look: whoever drains waits for those that it did not keep out
+	defer p.leave()
+	if p.draining.Load() {
 		return ErrDraining
 	}
-	p.active++
-	p.requests++
-	p.mu.Unlock()
-	defer p.leave()
+	p.requests.Add(1)
 
-	with, err := p.guard.admit(time.Now())
+	now := time.Now()
+	with, err := p.guard.admit(now)
 	if err != nil {
 		return err
 	}
@@ -38,18 +36,21 @@ func (p *Pool) Serve(ctx context.Context, req *Request, sink Sink) error {
 		p.options.Event(events.PluginRecovered, text)
 	}
 	first, err := readFirst(req.Body)
+	if req.Body != nil {
+		now = time.Now() // that wait was the client's
+	}
 	if err == nil {
-		err = p.serve(ctx, req, first, sink, with)
+		err = p.serve(ctx, req, first, sink, with, now)
 	}
 	p.limits.ended(err)
 	p.judge(with, err)
 	return err
 }
 
-func (p *Pool) serve(ctx context.Context, req *Request, first firstBytes, sink Sink, with pass) error {
-	start := time.Now()
+func (p *Pool) serve(ctx context.Context, req *Request, first firstBytes, sink Sink, with pass, start time.Time) error {
+	left := req.Timeout
 	for try := 0; ; try++ {
-		c := newCall(ctx, req, first, start)
+		c := newCall(ctx, req, first, start, left)
 		var err error
 		if with.fresh {
 			err = p.serveFresh(c, sink)
@@ -65,6 +66,7 @@ func (p *Pool) serve(ctx context.Context, req *Request, first firstBytes, sink S
 			}
 			return errors.Join(ErrNoWorker, errUndelivered)
 		}
+		left = max(req.Timeout-time.Since(start), time.Millisecond)
 	}
 }
 
@@ -77,12 +79,12 @@ func (p *Pool) serveShared(c *call, sink Sink) error {
 }
 
 func (p *Pool) leave() {
+	if p.active.Add(-1) > 0 || !p.draining.Load() {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.active--
-	if p.active == 0 && p.draining {
-		p.notifyLocked()
-	}
+	p.notifyLocked()
 }
 
 // firstBytes is the beginning of a request's body; whole says that it is all of it.
@@ -114,18 +116,19 @@ func readFirst(body Body) (firstBytes, error) {
 	return firstBytes{data, false}, nil
 }
 
-func newCall(ctx context.Context, req *Request, first firstBytes, start time.Time) *call {
+// newCall makes a call of a request that came at start and has so much time left.
+func newCall(ctx context.Context, req *Request, first firstBytes, start time.Time, left time.Duration) *call {
 	c := &call{req: req, ctx: ctx, window: abi.ResponseCredit, notify: make(chan struct{}, 1)}
 	if !first.whole {
 		c.grant = make(chan struct{}, 1)
 	}
-	remaining := time.Duration(0)
 	if req.Timeout > 0 {
-		remaining = max(req.Timeout-time.Since(start), time.Millisecond)
 		c.due = start.Add(req.Timeout)
+	} else {
+		left = 0
 	}
 	c.arrival = event{
-		kind: abi.Request, code: uint32(req.Route), arg: uint32(remaining.Milliseconds()),
+		kind: abi.Request, code: uint32(req.Route), arg: uint32(left.Milliseconds()),
 		fields: req.Fields, body: first.data, call: c,
 	}
 	if first.whole {

@@ -29,8 +29,8 @@ func (p *Pool) Stats() Stats {
 	defer p.mu.Unlock()
 	s := Stats{
 		Start:   p.start(),
-		Workers: len(p.workers), Bound: p.options.Workers, InFlight: p.active,
-		Busy: p.share.Total().Seconds(), Requests: p.requests, Traps: p.traps, LastError: p.lastErr, Draining: p.draining,
+		Workers: len(p.workers), Bound: p.options.Workers, InFlight: int(p.active.Load()),
+		Busy: p.share.Total().Seconds(), Requests: p.requests.Load(), Traps: p.traps, LastError: p.lastErr, Draining: p.draining.Load(),
 		Mode: p.guard.state(time.Now()), Instances: len(p.fresh), Retiring: len(p.retiring), Recycled: map[string]int64{}, Limits: p.limits.byName(),
 	}
 	for why, n := range p.recycled {
