@@ -67,13 +67,18 @@ func (x *exchange) run() {
 	err := x.handler(&x.response, &x.req)
 	returned = true
 	x.returned(err)
+	x.rt.mu.Unlock()
 }
 
-// returned acts on what the handler returned.
+// returned acts on what the handler returned. It comes back with mu held.
 func (x *exchange) returned(err error) {
-	if err != nil && x.Err() == nil { // when it was cancelled, nobody reads the answer
-		x.logCause(err)
+	if err != nil {
+		if x.Err() == nil { // when it was cancelled, nobody reads the answer
+			x.logCause(err)
+		}
+		err = x.fail(err)
 	}
+	x.rt.mu.Lock()
 	x.finish(err)
 }
 
@@ -84,29 +89,37 @@ func (x *exchange) crashed(v any) {
 		what = fmt.Sprintf("handler panicked: %v", v)
 	}
 	x.rt.host.Log(x.request, abi.LevelError, what+"\n"+string(debug.Stack()))
-	x.finish(&Error{Status: 500, Detail: internalError})
+	err := x.fail(&Error{Status: 500, Detail: internalError})
+	x.rt.mu.Lock()
+	x.finish(err)
+	x.rt.mu.Unlock()
 }
 
-// finish ends the response and with it the request.
+// fail makes err the answer, unless the request is cancelled.
+func (x *exchange) fail(err error) error {
+	if x.Err() != nil {
+		return nil
+	}
+	return x.response.fail(err)
+}
+
+// finish ends the response, which could not be written if err is not nil, and with it the request. Called with mu held.
 func (x *exchange) finish(err error) {
-	if x.Err() == nil {
-		if err != nil {
-			err = x.response.fail(err)
-		} else {
+	rt := x.rt
+	if x.err == nil {
+		if err == nil {
 			err = x.response.close()
 		}
 		if err != nil && !errors.Is(err, ErrCancelled) {
-			x.rt.host.Log(x.request, abi.LevelWarn, "answer not sent: "+err.Error())
+			rt.host.Log(x.request, abi.LevelWarn, "answer not sent: "+err.Error())
 			x.abort()
 		}
 	}
-	x.rt.mu.Lock()
-	x.rt.release(x)
+	rt.release(x)
 	x.end(context.Canceled)
-	x.rt.recycle(x.response.buf)
-	x.rt.wipe(x.fields)
+	rt.recycle(x.response.buf)
+	rt.wipe(x.fields)
 	x.response.buf, x.fields = nil, nil
-	x.rt.mu.Unlock()
 }
 
 // end wakes whoever still waits within the request, and ends its scope. Called with mu held.
@@ -128,10 +141,8 @@ func (x *exchange) cancelled(reason uint32) {
 	}
 }
 
-// abort gives the request up: the host closes its connection, or says 502 when nothing was sent.
+// abort gives the request up: the host closes its connection, or says 502 when nothing was sent. Called with mu held.
 func (x *exchange) abort() {
-	x.rt.mu.Lock()
-	defer x.rt.mu.Unlock()
 	if x.err == nil {
 		x.rt.record(abi.OpCancel, x.request, 0)
 		x.rt.submit()

@@ -70,7 +70,6 @@ func (rt *runtime) work() {
 		if x = rt.next(); x != nil {
 			rt.mu.Unlock()
 			x.returned(x.handler(&x.response, &x.req))
-			rt.mu.Lock()
 			continue
 		}
 		if rt.active--; !rt.rest() {
