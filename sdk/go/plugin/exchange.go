@@ -41,7 +41,7 @@ func (rt *runtime) begin(e *abi.Event, block, first []byte) {
 	}
 	x.handler = rt.plugin.routes[e.Code]
 	x.req.fill(x, fields)
-	x.response.x = x
+	x.response.x, x.response.header = x, x.response.first[:0]
 	if len(first) > 0 || e.Flags&abi.EventEnd == 0 {
 		x.body = &body{scope: &x.scope, window: abi.RequestCredit, opened: true}
 		x.body.deliver(&abi.Event{Flags: e.Flags}, first)
@@ -72,11 +72,9 @@ func (x *exchange) run() {
 
 // returned acts on what the handler returned. It comes back with mu held.
 func (x *exchange) returned(err error) {
-	if err != nil {
-		if x.Err() == nil { // when it was cancelled, nobody reads the answer
-			x.logCause(err)
-		}
-		err = x.fail(err)
+	if err != nil && x.Err() == nil { // when it was cancelled, nobody reads the answer
+		x.logCause(err)
+		err = x.response.fail(err)
 	}
 	x.rt.mu.Lock()
 	x.finish(err)
@@ -89,21 +87,16 @@ func (x *exchange) crashed(v any) {
 		what = fmt.Sprintf("handler panicked: %v", v)
 	}
 	x.rt.host.Log(x.request, abi.LevelError, what+"\n"+string(debug.Stack()))
-	err := x.fail(&Error{Status: 500, Detail: internalError})
+	var err error
+	if x.Err() == nil {
+		err = x.response.fail(&Error{Status: 500, Detail: internalError})
+	}
 	x.rt.mu.Lock()
 	x.finish(err)
 	x.rt.mu.Unlock()
 }
 
-// fail makes err the answer, unless the request is cancelled.
-func (x *exchange) fail(err error) error {
-	if x.Err() != nil {
-		return nil
-	}
-	return x.response.fail(err)
-}
-
-// finish ends the response, which could not be written if err is not nil, and with it the request. Called with mu held.
+// finish ends the response, unless err says why there can be none, and with it the request. Called with mu held.
 func (x *exchange) finish(err error) {
 	rt := x.rt
 	if x.err == nil {

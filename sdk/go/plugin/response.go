@@ -20,8 +20,9 @@ const (
 type Response struct {
 	x      *exchange
 	header Header
-	status int    // 0: not set
-	buf    []byte // written, not sent
+	first  [1]Field // where header begins: most answers have a content type and nothing else
+	status int      // 0: not set
+	buf    []byte   // written, not sent
 	stage  stage
 }
 

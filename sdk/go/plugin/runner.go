@@ -7,7 +7,7 @@ import (
 
 const (
 	maxIdle    = 64 // runners that are kept for requests to come
-	spareTurns = 3  // polls in a row that the spare runner is kept without need
+	spareTurns = 3  // how often the spare runner lets others go first before it parks after all
 )
 
 // runners are the goroutines that run handlers in a module, where nothing runs in parallel. One of them works off all the
