@@ -22,8 +22,7 @@ func AppendBlock(b []byte, fields []Field) []byte {
 	le := binary.LittleEndian
 	b = le.AppendUint32(b, uint32(len(fields)))
 	for _, f := range fields {
-		b = le.AppendUint32(b, uint32(len(f.Name)))
-		b = le.AppendUint32(b, uint32(len(f.Value)))
+		b = le.AppendUint64(b, uint64(len(f.Name))|uint64(len(f.Value))<<32)
 	}
 	for _, f := range fields {
 		b = append(b, f.Name...)
@@ -59,7 +58,8 @@ func AppendFields(dst []Field, b []byte) ([]Field, error) {
 	text := string(table[8*count:])
 	dst = slices.Grow(dst, int(count))
 	for i := range int(count) {
-		n, v := uint64(le.Uint32(table[8*i:])), uint64(le.Uint32(table[8*i+4:]))
+		lengths := le.Uint64(table[8*i:])
+		n, v := lengths&(1<<32-1), lengths>>32
 		if n+v > uint64(len(text)) {
 			return nil, &Error{Code: Invalid, Text: "field block cut off in its text"}
 		}

@@ -18,10 +18,10 @@ type body struct {
 	// Guarded by the runtime's mu.
 	cur    []byte   // delivered and not read
 	more   [][]byte // after cur
-	end    bool     // all was delivered
 	err    error    // why it broke off, or may not be read any more
 	window int      // credit that is out when nothing waits to be read
 	owed   int      // bytes read for which no credit was given yet
+	end    bool     // all was delivered
 	opened bool     // credit was given
 }
 
@@ -92,10 +92,11 @@ func (b *body) WriteTo(w io.Writer) (int64, error) {
 		}
 		part := b.cur
 		b.consume(len(part))
+		last := b.cur == nil && b.err == nil && b.end
 		rt.mu.Unlock()
 		n, err := w.Write(part)
 		total += int64(n)
-		if err != nil {
+		if err != nil || last {
 			return total, err
 		}
 	}

@@ -247,6 +247,7 @@ func ask(ctx context.Context, code abi.OpCode, key string, flags uint16, lead ti
 	if ctx != context.Context(s) {
 		op.follow(ctx)
 	}
+	s.rt.mu.Lock()
 	if _, err := op.await(); err != nil {
 		return nil, err
 	}

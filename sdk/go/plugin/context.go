@@ -17,11 +17,14 @@ type scope struct {
 	err    error         // why it has ended; nil while it lives
 	done   chan struct{} // made when first asked for
 	ops    *operation    // the unfinished ones
-	afters []*after
+	afters *after
 }
 
 // after is one function that waits for the end of a scope.
-type after struct{ f func() }
+type after struct {
+	f    func()
+	next *after
+}
 
 // scopeKey is the key under which a context gives its scope.
 type scopeKey struct{}
@@ -71,16 +74,14 @@ func (s *scope) AfterFunc(f func()) (stop func() bool) {
 		go f()
 		return func() bool { return false }
 	}
-	a := &after{f}
-	s.afters = append(s.afters, a)
+	a := &after{f, s.afters}
+	s.afters = a
 	return func() bool {
 		s.rt.mu.Lock()
 		defer s.rt.mu.Unlock()
-		for i := range s.afters {
-			if s.afters[i] == a {
-				last := len(s.afters) - 1
-				s.afters[i], s.afters[last] = s.afters[last], nil
-				s.afters = s.afters[:last]
+		for at := &s.afters; *at != nil; at = &(*at).next {
+			if *at == a {
+				*at = a.next
 				return true
 			}
 		}
@@ -108,7 +109,7 @@ func (s *scope) end(err error) {
 	for op := s.ops; op != nil; op = s.ops {
 		op.fail(scopeError(err))
 	}
-	for _, a := range s.afters {
+	for a := s.afters; a != nil; a = a.next {
 		go a.f()
 	}
 	s.afters = nil

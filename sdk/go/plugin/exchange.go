@@ -41,7 +41,7 @@ func (rt *runtime) begin(e *abi.Event, block, first []byte) {
 	}
 	x.handler = rt.plugin.routes[e.Code]
 	x.req.fill(x, fields)
-	x.response.x = x
+	x.response.x, x.response.header = x, x.response.first[:0]
 	if len(first) > 0 || e.Flags&abi.EventEnd == 0 {
 		x.body = &body{scope: &x.scope, window: abi.RequestCredit, opened: true}
 		x.body.deliver(&abi.Event{Flags: e.Flags}, first)
@@ -67,13 +67,16 @@ func (x *exchange) run() {
 	err := x.handler(&x.response, &x.req)
 	returned = true
 	x.returned(err)
+	x.rt.mu.Unlock()
 }
 
-// returned acts on what the handler returned.
+// returned acts on what the handler returned. It comes back with mu held.
 func (x *exchange) returned(err error) {
 	if err != nil && x.Err() == nil { // when it was cancelled, nobody reads the answer
 		x.logCause(err)
+		err = x.response.fail(err)
 	}
+	x.rt.mu.Lock()
 	x.finish(err)
 }
 
@@ -84,29 +87,32 @@ func (x *exchange) crashed(v any) {
 		what = fmt.Sprintf("handler panicked: %v", v)
 	}
 	x.rt.host.Log(x.request, abi.LevelError, what+"\n"+string(debug.Stack()))
-	x.finish(&Error{Status: 500, Detail: internalError})
+	var err error
+	if x.Err() == nil {
+		err = x.response.fail(&Error{Status: 500, Detail: internalError})
+	}
+	x.rt.mu.Lock()
+	x.finish(err)
+	x.rt.mu.Unlock()
 }
 
-// finish ends the response and with it the request.
+// finish ends the response, unless err says why there can be none, and with it the request. Called with mu held.
 func (x *exchange) finish(err error) {
-	if x.Err() == nil {
-		if err != nil {
-			err = x.response.fail(err)
-		} else {
+	rt := x.rt
+	if x.err == nil {
+		if err == nil {
 			err = x.response.close()
 		}
 		if err != nil && !errors.Is(err, ErrCancelled) {
-			x.rt.host.Log(x.request, abi.LevelWarn, "answer not sent: "+err.Error())
+			rt.host.Log(x.request, abi.LevelWarn, "answer not sent: "+err.Error())
 			x.abort()
 		}
 	}
-	x.rt.mu.Lock()
-	x.rt.release(x)
+	rt.release(x)
 	x.end(context.Canceled)
-	x.rt.recycle(x.response.buf)
-	x.rt.wipe(x.fields)
+	rt.recycle(x.response.buf)
+	rt.wipe(x.fields)
 	x.response.buf, x.fields = nil, nil
-	x.rt.mu.Unlock()
 }
 
 // end wakes whoever still waits within the request, and ends its scope. Called with mu held.
@@ -128,10 +134,8 @@ func (x *exchange) cancelled(reason uint32) {
 	}
 }
 
-// abort gives the request up: the host closes its connection, or says 502 when nothing was sent.
+// abort gives the request up: the host closes its connection, or says 502 when nothing was sent. Called with mu held.
 func (x *exchange) abort() {
-	x.rt.mu.Lock()
-	defer x.rt.mu.Unlock()
 	if x.err == nil {
 		x.rt.record(abi.OpCancel, x.request, 0)
 		x.rt.submit()

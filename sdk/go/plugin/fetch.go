@@ -67,7 +67,8 @@ func Fetch(ctx context.Context, c *Call) (*Reply, error) {
 	if err := c.check(s); err != nil {
 		return nil, err
 	}
-	if ctx != context.Context(s) && ctx.Err() != nil {
+	derived := ctx != context.Context(s)
+	if derived && ctx.Err() != nil {
 		return nil, scopeError(ctx.Err())
 	}
 	op := newFetch(s, c.Window)
@@ -76,15 +77,17 @@ func Fetch(ctx context.Context, c *Call) (*Reply, error) {
 	if err == nil {
 		err = op.start(c)
 	}
-	s.rt.mu.Unlock()
 	if err != nil {
+		s.rt.mu.Unlock()
 		return nil, err
-	}
-	if ctx != context.Context(s) {
-		op.follow(ctx)
 	}
 	if c.Stream != nil {
 		op.stream(c.Stream)
+	}
+	if derived {
+		s.rt.mu.Unlock()
+		op.follow(ctx)
+		s.rt.mu.Lock()
 	}
 	return op.await()
 }
@@ -153,10 +156,9 @@ func (op *operation) start(c *Call) error {
 	return nil
 }
 
-// await waits for the head of the reply.
+// await waits for the head of the reply. Called with mu held, which it lets go of.
 func (op *operation) await() (*Reply, error) {
 	rt := op.scope.rt
-	rt.mu.Lock()
 	for !op.done && op.err == nil {
 		rt.park(&op.wait)
 	}
@@ -170,13 +172,10 @@ func (op *operation) await() (*Reply, error) {
 	return &op.reply, nil
 }
 
-// stream starts the sending of a call's stream.
+// stream starts the sending of a call's stream. Called with mu held.
 func (op *operation) stream(r io.Reader) {
-	rt := op.scope.rt
-	rt.mu.Lock()
-	defer rt.mu.Unlock()
 	op.sendCredit += abi.SendCredit
-	rt.spawn(func() { op.pump(r) })
+	op.scope.rt.spawn(func() { op.pump(r) })
 }
 
 // encodeCall makes the field block of c in the runtime's scratch. Called with mu held.
@@ -217,8 +216,10 @@ func (rt *runtime) encode(header Header) bool {
 	if fits && len(rt.fields) > 0 {
 		rt.block = abi.AppendBlock(rt.block, rt.fields)
 	}
-	clear(rt.fields) // so that the scratch keeps no text alive
-	rt.fields = rt.fields[:0]
+	if len(rt.fields) > 0 {
+		clear(rt.fields) // so that the scratch keeps no text alive
+		rt.fields = rt.fields[:0]
+	}
 	return fits
 }
 

@@ -65,17 +65,21 @@ func (g *guest) settle(sure bool) {
 			return
 		}
 	}
-	g.checked = false
+	g.checked, g.still = false, true
 	for {
 		g.idle.Read(g.one[:])
 		if !g.left() {
-			return
+			break
 		}
 	}
+	g.still = false
 }
 
 // left engages a runner for requests that nobody has begun: a handler waits where the count does not see it.
 func (g *guest) left() bool {
+	if g.first == len(g.queue) { // nothing runs in parallel, so a look needs no lock
+		return false
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.engage()

@@ -10,11 +10,11 @@ import (
 type operation struct {
 	body
 	next, prev *operation // of the same scope
-	done       bool       // its result is there
 	sendCredit int        // bytes of a fetch's request that may be sent
 	reply      Reply
 	arg        uint32      // of the event with the result
 	flags      uint16      // likewise
+	done       bool        // its result is there
 	stop       func() bool // ends the watch of a context that is not the scope's own
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
 )
@@ -30,21 +31,28 @@ type Request struct {
 	// (400, 408, 413) when the body breaks off, and with a FetchError of ErrCancelled when the request is cancelled.
 	Body io.Reader
 
-	x      *exchange
-	params []abi.Field // ":param.NAME"
+	x   *exchange
+	own []abi.Field // the host's fields, ":param.NAME" among them
 }
 
 const paramPrefix = ":param."
 
-// fill reads the host's fields. Headers stay where they are, moved up in the same slice.
+// fill reads the host's fields and leaves them where they are, before the headers.
 func (r *Request) fill(x *exchange, fields []abi.Field) {
 	r.x = x
-	headers := fields[:0]
-	for _, f := range fields {
+	own := 0
+	for i := range fields {
+		f := &fields[i]
 		if len(f.Name) == 0 || f.Name[0] != ':' {
-			headers = append(headers, f)
 			continue
 		}
+		if i > own { // no host of ours mixes them
+			moved := *f
+			copy(fields[own+1:i+1], fields[own:i])
+			f = &fields[own]
+			*f = moved
+		}
+		own++
 		switch f.Name {
 		case ":method":
 			r.Method = f.Value
@@ -58,14 +66,11 @@ func (r *Request) fill(x *exchange, fields []abi.Field) {
 			r.Client = f.Value
 		case ":id":
 			r.ID = f.Value
-		default:
-			if len(f.Name) > len(paramPrefix) && f.Name[:len(paramPrefix)] == paramPrefix {
-				r.params = append(r.params, f)
-			}
 		}
 	}
-	if len(headers) > 0 {
-		r.Header = Header(headers[:len(headers):len(headers)]) // capped, so that Add never writes over what follows
+	r.own = fields[:own]
+	if own < len(fields) {
+		r.Header = Header(fields[own:len(fields):len(fields)]) // capped, so that Add never writes over what follows
 	}
 }
 
@@ -80,9 +85,9 @@ func (r *Request) Context() context.Context {
 
 // PathValue is the unescaped value of {name} in the route, or "".
 func (r *Request) PathValue(name string) string {
-	for i := range r.params {
-		if r.params[i].Name[len(paramPrefix):] == name {
-			return r.params[i].Value
+	for i := range r.own {
+		if param, ok := strings.CutPrefix(r.own[i].Name, paramPrefix); ok && param == name {
+			return r.own[i].Value
 		}
 	}
 	return ""
@@ -91,8 +96,8 @@ func (r *Request) PathValue(name string) string {
 // PathValues is every name in the route with its unescaped value.
 func (r *Request) PathValues() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
-		for _, f := range r.params {
-			if !yield(f.Name[len(paramPrefix):], f.Value) {
+		for _, f := range r.own {
+			if name, ok := strings.CutPrefix(f.Name, paramPrefix); ok && !yield(name, f.Value) {
 				return
 			}
 		}

@@ -20,8 +20,9 @@ const (
 type Response struct {
 	x      *exchange
 	header Header
-	status int    // 0: not set
-	buf    []byte // written, not sent
+	first  [1]Field // where header begins: most answers have a content type and nothing else
+	status int      // 0: not set
+	buf    []byte   // written, not sent
 	stage  stage
 }
 
@@ -142,32 +143,28 @@ func (w *Response) drain(flags uint16) error {
 	return err
 }
 
-// close ends the answer: in one piece when nothing was sent yet.
+// close ends the answer: in one piece when nothing was sent yet. Called with mu held.
 func (w *Response) close() error {
-	switch w.stage {
-	case ended:
+	if w.stage == ended {
 		return nil
-	case sent:
-		return w.drain(abi.OpEnd)
 	}
 	w.settle()
-	x := w.x
-	x.rt.mu.Lock()
-	code := abi.Limit
-	if x.rt.encode(w.header) {
-		code = x.rt.host.Respond(x.request, w.status, x.rt.block, w.buf)
+	if w.stage < sent {
+		rt := w.x.rt
+		code := abi.Limit
+		if rt.encode(w.header) {
+			code = rt.host.Respond(w.x.request, w.status, rt.block, w.buf)
+		}
+		switch code {
+		case abi.OK:
+			w.stage = ended
+			return nil
+		case abi.NoCredit:
+		default:
+			return w.refused("respond", code)
+		}
 	}
-	if code == abi.OK {
-		w.stage = ended
-	}
-	x.rt.mu.Unlock()
-	switch code {
-	case abi.OK:
-		return nil
-	case abi.NoCredit:
-		return w.drain(abi.OpEnd)
-	}
-	return w.refused("respond", code)
+	return w.push(w.buf, abi.OpEnd)
 }
 
 // settle gives the answer its status, and drops a body that came before a status that allows none.
@@ -180,13 +177,15 @@ func (w *Response) settle() {
 	}
 }
 
-// fail ends the answer with an error. What was sent cannot be taken back: then the connection is aborted.
+// fail makes an error the answer. What was sent cannot be taken back: then the connection is aborted.
 func (w *Response) fail(err error) error {
 	if w.stage == ended {
 		return nil
 	}
 	if w.stage == sent {
+		w.x.rt.mu.Lock()
 		w.x.abort()
+		w.x.rt.mu.Unlock()
 		w.stage = ended
 		return nil
 	}
@@ -196,10 +195,7 @@ func (w *Response) fail(err error) error {
 		seconds := int64((e.RetryAfter + time.Second - 1) / time.Second)
 		w.header.Set("retry-after", strconv.FormatInt(seconds, 10))
 	}
-	if err := w.JSON(e.Status, errorBody{e.Detail}); err != nil {
-		return err
-	}
-	return w.close()
+	return w.JSON(e.Status, errorBody{e.Detail})
 }
 
 // errorBody is the shape of every error that a client reads.
@@ -209,13 +205,18 @@ type errorBody struct {
 
 // send sends p, with the head before it if that is not out, within the credit that there is; for more it waits.
 func (w *Response) send(p []byte, flags uint16) error {
-	x, rt := w.x, w.x.rt
 	w.settle()
+	w.x.rt.mu.Lock()
+	defer w.x.rt.mu.Unlock()
+	return w.push(p, flags)
+}
+
+// push is send, called with mu held.
+func (w *Response) push(p []byte, flags uint16) error {
+	x, rt := w.x, w.x.rt
 	if w.bodyless() {
 		p = nil
 	}
-	rt.mu.Lock()
-	defer rt.mu.Unlock()
 	for {
 		if x.err != nil {
 			return scopeError(x.err)

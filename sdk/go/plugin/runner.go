@@ -1,9 +1,14 @@
 package plugin
 
-import "sync"
+import (
+	goruntime "runtime"
+	"sync"
+)
 
-// maxIdle is how many runners are kept for requests to come.
-const maxIdle = 64
+const (
+	maxIdle    = 64 // runners that are kept for requests to come
+	spareTurns = 3  // how often the spare runner lets others go first before it parks after all
+)
 
 // runners are the goroutines that run handlers in a module, where nothing runs in parallel. One of them works off all the
 // requests that have come: a goroutine for each would cost as much as a small handler. When a handler waits, another runner goes
@@ -13,6 +18,9 @@ type runners struct {
 	first int         // of them
 	idle  int         // runners that wait for requests
 	more  sync.Cond   // on runtime.mu
+	turns uint        // each runner that becomes the spare one takes the next number
+	spare uint        // that of the spare one; 0 is none
+	still bool        // there must be none: the loop looks at the scheduler itself
 }
 
 // next takes a request out of the queue, or gives nil. Called with rt.mu held.
@@ -34,13 +42,16 @@ func (rt *runtime) engage() bool { //nolint:unparam // the loop of a module uses
 		return false
 	}
 	rt.active++
-	if rt.idle > 0 {
+	switch {
+	case rt.spare != 0:
+		rt.spare = 0
+	case rt.idle > 0:
 		rt.idle--
 		rt.more.Signal()
-		return true
+	default:
+		rt.workers++
+		go rt.work()
 	}
-	rt.workers++
-	go rt.work()
 	return true
 }
 
@@ -59,17 +70,40 @@ func (rt *runtime) work() {
 		if x = rt.next(); x != nil {
 			rt.mu.Unlock()
 			x.returned(x.handler(&x.response, &x.req))
-			rt.mu.Lock()
 			continue
 		}
-		if rt.idle == maxIdle {
+		if rt.active--; !rt.rest() {
 			rt.workers--
-			rt.active--
 			rt.mu.Unlock()
 			return
 		}
-		rt.idle++
-		rt.active--
-		rt.more.Wait()
 	}
+}
+
+// rest waits until the runner is engaged; false ends it. The first one that has nothing to do becomes the spare one: it stays runnable and lets
+// all others go first, which costs less than to park and to be woken. Called with rt.mu held.
+func (rt *runtime) rest() bool {
+	if rt.spare == 0 && !rt.still {
+		rt.turns++
+		turn := rt.turns
+		rt.spare = turn
+		rt.mu.Unlock()
+		for range spareTurns {
+			goruntime.Gosched()
+			if rt.spare != turn || rt.still { // nothing runs in parallel, so a look needs no lock
+				break
+			}
+		}
+		rt.mu.Lock()
+		if rt.spare != turn {
+			return true
+		}
+		rt.spare = 0
+	}
+	if rt.idle == maxIdle {
+		return false
+	}
+	rt.idle++
+	rt.more.Wait()
+	return true
 }

@@ -16,8 +16,9 @@ const (
 	poolBytes  = 64 << 10 // the largest buffer that is kept for another answer
 	poolLen    = 16       // how many of them
 
-	blankFields = 64 // the longest slice of a request's fields that is kept
-	checkID     = 1  // the SLEEP of the idle detection; ids of other operations begin at 1<<32
+	blankFields = 64  // the longest slice of a request's fields that is kept
+	maxWaiters  = 256 // that are kept
+	checkID     = 1   // the SLEEP of the idle detection; ids of other operations begin at 1<<32
 )
 
 // runtime is the event loop of a worker with everything in it. The same code runs in a module, where nothing runs in parallel,
@@ -48,6 +49,8 @@ type runtime struct {
 	pool     [][]byte    // empty buffers for answers
 	blanks   [][]abi.Field
 	unused   *operation // an empty one, to be used again; nil is none
+	waiter   *waiter    // the first of some that nobody uses
+	waiters  int        // how many they are
 	runners
 }
 
@@ -89,7 +92,6 @@ func (rt *runtime) deliver() int {
 		return 0
 	}
 	rt.mu.Lock()
-	defer rt.mu.Unlock()
 	var e abi.Event
 	for i := range n {
 		e.Get(rt.events[i*abi.EventSize:])
@@ -97,6 +99,7 @@ func (rt *runtime) deliver() int {
 		rt.dispatch(&e, payload[:e.Fields], payload[e.Fields:])
 	}
 	rt.engage()
+	rt.mu.Unlock()
 	return n
 }
 
@@ -159,7 +162,7 @@ func (rt *runtime) drained() {
 
 // record is a new operation to fill in before submit. There is one, so that none is copied or allocated. Called with rt.mu held.
 func (rt *runtime) record(code abi.OpCode, request, id uint64) *bridge.Op {
-	rt.op = bridge.Op{Code: code, Request: request, ID: id}
+	rt.op.Code, rt.op.Request, rt.op.ID = code, request, id // submit has emptied it
 	return &rt.op
 }
 
@@ -188,30 +191,41 @@ func (rt *runtime) gone() {
 	rt.mu.Unlock()
 }
 
-// parking is where goroutines wait for something that the loop brings. The count says how many do, because the one that wakes them must
-// count them as running at once: the loop would think itself idle if it had to wait until they notice.
-type parking struct {
+// parking is where goroutines wait for something that the loop brings. It is small, because each request and operation has one.
+type parking struct{ first *waiter }
+
+// waiter is one goroutine that waits.
+type waiter struct {
 	cond sync.Cond // on rt.mu
-	n    int
+	next *waiter   // at the same place, or among those that are kept
 }
 
 // park waits for the next wake. Called with rt.mu held, in a loop that checks what it waits for.
 func (rt *runtime) park(p *parking) {
-	if p.cond.L == nil {
-		p.cond.L = &rt.mu
+	w := rt.waiter
+	if w == nil {
+		w = &waiter{cond: sync.Cond{L: &rt.mu}}
+	} else {
+		rt.waiter = w.next
+		rt.waiters--
 	}
-	p.n++
+	w.next, p.first = p.first, w
 	rt.active--
 	rt.engage()
-	p.cond.Wait()
+	w.cond.Wait()
+	if rt.waiters < maxWaiters {
+		w.next, rt.waiter = rt.waiter, w
+		rt.waiters++
+	}
 }
 
-// wake wakes all that wait. Called with rt.mu held.
+// wake wakes all that wait. It counts them as running at once: the loop would think itself idle if it had to wait until they notice.
+// Called with rt.mu held.
 func (rt *runtime) wake(p *parking) {
-	if p.n > 0 {
-		rt.active += p.n
-		p.n = 0
-		p.cond.Broadcast()
+	for w := p.first; w != nil; w = p.first {
+		p.first, w.next = w.next, nil
+		rt.active++
+		w.cond.Signal()
 	}
 }
 
@@ -294,13 +308,12 @@ func (rt *runtime) attach(op *operation) bool {
 // buffer is an empty buffer for an answer.
 func (rt *runtime) buffer() []byte {
 	rt.mu.Lock()
-	defer rt.mu.Unlock()
+	var b []byte
 	if n := len(rt.pool); n > 0 {
-		b := rt.pool[n-1]
-		rt.pool = rt.pool[:n-1]
-		return b
+		b, rt.pool = rt.pool[n-1], rt.pool[:n-1]
 	}
-	return nil
+	rt.mu.Unlock()
+	return b
 }
 
 // blank is an empty slice for a request's fields. Called with rt.mu held.
