@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -117,7 +118,8 @@ func (m *Module) Start(ctx context.Context, o Options) (*Pool, error) {
 	p.configFields = append(p.configFields,
 		abi.Field{Name: ":config", Value: string(o.Config)},
 		abi.Field{Name: ":plugin", Value: o.Name},
-		abi.Field{Name: ":version", Value: o.Version})
+		abi.Field{Name: ":version", Value: o.Version},
+		abi.Field{Name: ":memory", Value: strconv.FormatInt(o.Memory, 10)})
 	for _, r := range o.Routes {
 		p.configFields = append(p.configFields, abi.Field{Name: ":route", Value: r})
 	}

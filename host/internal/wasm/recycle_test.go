@@ -3,6 +3,8 @@ package wasm_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math"
 	"sync"
 	"testing"
 	"time"
@@ -123,5 +125,27 @@ func TestAgeBelowAStart(t *testing.T) {
 	s := k.Stats()
 	if s.Recycled["age"] > n+1 {
 		t.Errorf("%d requests took %d workers", n, s.Recycled["age"])
+	}
+}
+
+// TestHeapIsCollectedAsMemoryAllows: a guest in Go collects its heap seldom, and as Go has it when half of its memory is in use, long before the
+// worker is replaced for it.
+func TestHeapIsCollectedAsMemoryAllows(t *testing.T) {
+	k := startKitchen(t, func(o *wasm.Options) { o.Memory, o.InFlight = 32<<20, 8192 })
+	if got, want := k.must(t, "GET /heap", ""), fmt.Sprint(300, 20<<20); got != want {
+		t.Errorf("at first it has %s, want %s", got, want)
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
+	defer leave()
+	for n := 0; k.must(t, "GET /heap", "") != fmt.Sprint(100, math.MaxInt64); n += 100 {
+		if n == 6000 || k.Stats().Recycled["memory"] > 0 {
+			t.Fatalf("%d requests wait, and it is collected as seldom as ever: %+v", n, k.Stats())
+		}
+		for range 100 {
+			waiting.Go(func() { _ = k.Serve(ctx, k.request(t, "GET /hang", nil), &answer{}) })
+			k.must(t, "GET /word", "")
+		}
 	}
 }

@@ -26,11 +26,12 @@ type guest struct {
 	one    [1]byte
 	base   int // goroutines that are none of ours
 	rounds int
+	heap   heap
 }
 
 func newGuest(setup func(*Plugin) error) *guest {
 	g := &guest{runtime: newRuntime(&imports{}, setup)}
-	g.serial = true
+	g.serial, g.roomy = true, g.heap.begin
 	return g
 }
 
@@ -54,8 +55,11 @@ func (g *guest) poll() {
 
 // settle returns when nothing can run.
 func (g *guest) settle(sure bool) {
-	g.rounds++
-	sure = sure || g.checked || g.rounds%surely == 0
+	if g.rounds++; g.rounds%surely == 0 {
+		g.heap.look()
+		sure = true
+	}
+	sure = sure || g.checked
 	if !sure {
 		idle := g.yield()
 		for g.left() {

@@ -31,6 +31,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/patchbay-run/patchbay/sdk/go/abi"
@@ -120,6 +121,10 @@ func (rt *runtime) configure(block []byte) {
 			p.name = f.Value
 		case ":version":
 			p.version = f.Value
+		case ":memory":
+			if memory, err := strconv.ParseInt(f.Value, 10, 64); err == nil && rt.roomy != nil {
+				rt.roomy(memory)
+			}
 		case ":config":
 			p.config = f.Value
 		case ":secret":

@@ -26,6 +26,7 @@ const (
 type runtime struct {
 	host   bridge.Host
 	setup  func(*Plugin) error
+	roomy  func(memory int64) // told how many bytes the worker may have; nil is nobody
 	plugin *Plugin
 	back   scope // of the plugin's own operations
 	serial bool  // nothing runs in parallel: runners work off the requests, and who submits an operation may take events

@@ -9,6 +9,7 @@ import (
 	"io"
 	random "math/rand/v2"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -48,6 +49,7 @@ func setup(p *plugin.Plugin) error {
 		"GET /sleep":  sleep,
 		"GET /stream": stream,
 		"GET /big":    big,
+		"GET /heap":   heap,
 		"GET /exit":   func(*plugin.Response, *plugin.Request) error { os.Exit(3); return nil },
 		"GET /panic":  func(*plugin.Response, *plugin.Request) error { panic("on purpose") },
 		"GET /memory": memory,
@@ -252,5 +254,13 @@ func many(w *plugin.Response, r *plugin.Request) error {
 // leave fetches and reads nothing of the answer.
 func leave(_ *plugin.Response, r *plugin.Request) error {
 	_, err := plugin.Fetch(r.Context(), &plugin.Call{Method: "GET", URL: "http://up/"})
+	return err
+}
+
+// heap says when the guest's heap is collected.
+func heap(w *plugin.Response, _ *plugin.Request) error {
+	percent := debug.SetGCPercent(100)
+	debug.SetGCPercent(percent)
+	_, err := fmt.Fprint(w, percent, debug.SetMemoryLimit(-1))
 	return err
 }
