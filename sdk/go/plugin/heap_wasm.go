@@ -13,6 +13,7 @@ import (
 type heap struct {
 	memory  uint64 // bytes that the worker may have; 0 leaves all as it is
 	percent int    // of what lives, that may be added until it is collected, as it was set here
+	limit   int64  // likewise set here, from which on it is collected sooner; 0 is not yet
 }
 
 const (
@@ -29,11 +30,14 @@ func (h *heap) begin(memory int64) {
 func (h *heap) set(percent int, limit int64) {
 	if was := debug.SetGCPercent(percent); h.percent != 0 && was != h.percent { // the plugin did
 		debug.SetGCPercent(was)
-		h.memory = 0
-		return
+		percent, limit, h.memory = was, math.MaxInt64, 0 // nobody would lift a limit of ours later
 	}
 	h.percent = percent
-	debug.SetMemoryLimit(limit)
+	if was := debug.SetMemoryLimit(limit); h.limit != 0 && was != h.limit { // the plugin did
+		debug.SetMemoryLimit(was)
+		return
+	}
+	h.limit = limit
 }
 
 // look is called now and then.

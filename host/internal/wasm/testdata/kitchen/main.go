@@ -23,6 +23,9 @@ func init() { plugin.Serve(setup) }
 type config struct {
 	Refuse string `json:"refuse"`
 	Word   string `json:"word"`
+
+	GCPercent   int   `json:"gc_percent"`
+	MemoryLimit int64 `json:"memory_limit"`
 }
 
 // began is in the image that copies begin from.
@@ -35,6 +38,12 @@ func setup(p *plugin.Plugin) error {
 	}
 	if c.Refuse != "" {
 		return errors.New(c.Refuse)
+	}
+	if c.GCPercent != 0 {
+		debug.SetGCPercent(c.GCPercent)
+	}
+	if c.MemoryLimit != 0 {
+		debug.SetMemoryLimit(c.MemoryLimit)
 	}
 	seen := 0
 	for route, h := range map[string]plugin.Handler{
