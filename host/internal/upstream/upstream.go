@@ -314,9 +314,11 @@ func (t *try) replayable() bool { return !hasBody(t.req.Body) || t.req.GetBody !
 func (t *try) sendTo(m *member) (resp *http.Response, took time.Duration, err error) {
 	m.inFlight.Add(1)
 	if t.sent && hasBody(t.req.Body) {
-		if t.req, err = renewed(t.req); err != nil {
+		again, err := renewed(t.req)
+		if err != nil {
 			return nil, 0, fmt.Errorf("call %s: get the request's body again: %w", m.key.addr, err)
 		}
+		t.req = again
 	}
 	t.sent = true
 	req, err := t.address(m)
