@@ -150,11 +150,11 @@ func (r *runner) command(ctx context.Context, dir, name string, args ...string) 
 
 // output runs a program; what it said is part of the error when it fails.
 func output(cmd *exec.Cmd, to io.Writer) error {
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = io.MultiWriter(&said, to), &said
+	var said, complained bytes.Buffer // each is written by a goroutine of its own
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&said, to), &complained
 	cmd.WaitDelay = 5 * time.Second
 	if err := cmd.Run(); err != nil {
-		return errors.Join(fmt.Errorf("run %s: %w", strings.Join(cmd.Args, " "), err), errors.New(said.String()))
+		return errors.Join(fmt.Errorf("run %s: %w", strings.Join(cmd.Args, " "), err), errors.New(said.String()+complained.String()))
 	}
 	return nil
 }
