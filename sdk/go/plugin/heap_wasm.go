@@ -21,7 +21,7 @@ const (
 	often  = 100
 )
 
-// begin is called before a plugin's setup, which may say otherwise.
+// begin is called with what the host tells, before a plugin's setup, which may say otherwise.
 func (h *heap) begin(memory int64) {
 	h.memory = uint64(memory)
 	h.set(seldom, memory/8*5)

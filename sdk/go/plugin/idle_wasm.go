@@ -31,7 +31,7 @@ type guest struct {
 
 func newGuest(setup func(*Plugin) error) *guest {
 	g := &guest{runtime: newRuntime(&imports{}, setup)}
-	g.serial, g.roomy = true, g.heap.begin
+	g.serial, g.onMemory = true, g.heap.begin
 	return g
 }
 

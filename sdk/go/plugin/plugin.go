@@ -122,8 +122,8 @@ func (rt *runtime) configure(block []byte) {
 		case ":version":
 			p.version = f.Value
 		case ":memory":
-			if memory, err := strconv.ParseInt(f.Value, 10, 64); err == nil && rt.roomy != nil {
-				rt.roomy(memory)
+			if memory, err := strconv.ParseInt(f.Value, 10, 64); err == nil && memory > 0 && rt.onMemory != nil {
+				rt.onMemory(memory)
 			}
 		case ":config":
 			p.config = f.Value

@@ -24,12 +24,12 @@ const (
 // runtime is the event loop of a worker with everything in it. The same code runs in a module, where nothing runs in parallel,
 // and natively, where everything does.
 type runtime struct {
-	host   bridge.Host
-	setup  func(*Plugin) error
-	roomy  func(memory int64) // told how many bytes the worker may have; nil is nobody
-	plugin *Plugin
-	back   scope // of the plugin's own operations
-	serial bool  // nothing runs in parallel: runners work off the requests, and who submits an operation may take events
+	host     bridge.Host
+	setup    func(*Plugin) error
+	onMemory func(bytes int64) // told how much memory the worker may have; nil is nobody
+	plugin   *Plugin
+	back     scope // of the plugin's own operations
+	serial   bool  // nothing runs in parallel: runners work off the requests, and who submits an operation may take events
 
 	events [takeEvents * abi.EventSize]byte
 	data   [abi.MinData]byte
